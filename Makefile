@@ -1,0 +1,51 @@
+# Everything a person types. Each target makes .venv by itself; nothing is installed outside this folder.
+PYTHON ?= python3
+BIN := .venv/bin
+CYCLES ?= 0
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint types format bench lock clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/.installed ## collect from the live providers until Ctrl+C
+	@$(BIN)/python main.py run
+
+demo: .venv/.installed ## the same against the simulator, no network needed (CYCLES=3 ends by itself)
+	@$(BIN)/python main.py demo --cycles $(CYCLES)
+
+test: .venv/.installed-dev ## the default test suite
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: .venv/.installed-dev ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/.installed-dev ## mypy, strict
+	$(BIN)/mypy
+
+format: .venv/.installed-dev ## rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/.installed-dev ## every benchmark, printed as ratios
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+lock: .venv/.installed-dev ## compile requirements*.in to pinned, hashed requirements*.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt requirements.in
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements-dev.txt requirements-dev.in
+
+clean: ## remove .venv and caches; stored data and logs stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing the pinned requirements into .venv (once, about a minute)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed requirements-dev.txt
+	@echo "installing the test tools into .venv (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,236 @@
+"""Log records with constant event names and fields, and the folder of each cycle.
+
+A line is `time level service event key=value ...`, or one JSON object. The cycle in progress is a context
+variable: lines of a cycle go to `<service>.log` in its folder, all other lines to collector.log.
+"""
+
+import contextvars
+import json
+import logging
+import logging.handlers
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from collector.config import LogSettings
+
+_folder: contextvars.ContextVar["CycleFolder | None"] = contextvars.ContextVar("cycle_folder", default=None)
+_ROOT = "collector"
+# Control characters would let a provider's text forge lines or colour a terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_BARE = re.compile(r"[^\s\"=]+")
+
+
+class ServiceLogger:
+    """Writes events of one service. The event is a constant in snake case; everything else is a field."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+        self._logger = logging.getLogger(f"{_ROOT}.{service}")
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._write(logging.ERROR, event, fields)
+
+    def defect(self, event: str, error: Exception, **fields: Any) -> None:
+        """Write an error with its traceback: for defects of ours only."""
+        self._logger.error(event, exc_info=error, extra={"service": self._service, "fields": fields})
+
+    def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, event, extra={"service": self._service, "fields": fields})
+
+
+def get_logger(service: str) -> ServiceLogger:
+    """Return the logger of a service, as `BinanceService`; its name is its file in a cycle's folder."""
+    return ServiceLogger(service)
+
+
+class LineFormatter(logging.Formatter):
+    """One event, one line, whatever the fields hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        service = getattr(record, "service", record.name)
+        fields = dict(getattr(record, "fields", {}))
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return self._line(record, service, fields)
+
+    def _line(self, record: logging.LogRecord, service: str, fields: dict[str, Any]) -> str:
+        pairs = "".join(f" {key}={_plain(value)}" for key, value in fields.items())
+        event = _CONTROL.sub(_escape, record.getMessage())
+        return f"{_stamp(record)} {record.levelname} {service} {event}{pairs}"
+
+
+class JsonFormatter(LineFormatter):
+    """The same as one JSON object a line."""
+
+    def _line(self, record: logging.LogRecord, service: str, fields: dict[str, Any]) -> str:
+        head = {"time": _stamp(record), "level": record.levelname, "service": service, "event": record.getMessage()}
+        return json.dumps({**fields, **head}, default=str)
+
+
+def _stamp(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def _plain(value: Any) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    if _BARE.fullmatch(text) and not _CONTROL.search(text):
+        return text
+    return '"' + _CONTROL.sub(_escape, text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+class CycleFolder:
+    """The folder of one cycle: a log file per service that worked, then report.json."""
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.path = root / name
+        self._root = root
+        self._files: dict[str, TextIO] = {}
+
+    def open(self) -> None:
+        """Create the folder and point `latest` at it. Raises OSError."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        link = self._root / f".latest.{os.getpid()}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.path.name)
+        link.replace(self._root / "latest")
+
+    def write(self, service: str, line: str) -> None:
+        file = self._files.get(service)
+        if file is None:
+            file = self._files[service] = (self.path / f"{service}.log").open("a", encoding="utf-8")
+        file.write(line + "\n")
+        file.flush()
+
+    def write_file(self, name: str, text: str) -> None:
+        """Write a file whole or not at all."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(target)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+        self._files.clear()
+
+
+class CycleHandler(logging.Handler):
+    """Sends a record to its service's file in the cycle's folder; outside a cycle to collector.log.
+
+    When a file cannot be written the line goes to stderr and collection goes on.
+    """
+
+    def __init__(self, outside: logging.Handler) -> None:
+        super().__init__()
+        self._outside = outside
+
+    def emit(self, record: logging.LogRecord) -> None:
+        folder = _folder.get()
+        if folder is None:
+            self._outside.handle(record)
+            return
+        line = self.format(record)
+        try:
+            folder.write(getattr(record, "service", "Collector"), line)
+        except (OSError, ValueError):  # disk full, folder deleted, or the file closed by a late thread
+            sys.stderr.write(line + "\n")
+
+
+def set_up_logging(settings: LogSettings, *, console: TextIO | None) -> None:
+    """Send our events to files and, when given, warnings and cycle summaries to `console`.
+
+    A folder that cannot be written is said once on stderr; everything then goes there.
+    """
+    formatter = JsonFormatter() if settings.format == "json" else LineFormatter()
+    outside = _daemon_file(settings.directory)
+    handler = CycleHandler(outside)
+    for each in (outside, handler):
+        each.setFormatter(formatter)
+    root = logging.getLogger(_ROOT)
+    tear_down_logging()
+    root.setLevel(settings.level)
+    root.propagate = False
+    root.addHandler(handler)
+    if console is not None:
+        stream = logging.StreamHandler(console)
+        stream.setFormatter(formatter)
+        stream.addFilter(
+            lambda record: record.levelno >= logging.WARNING or getattr(record, "service", "") == "Collector"
+        )
+        root.addHandler(stream)
+
+
+def tear_down_logging() -> None:
+    """Close and remove every handler that `set_up_logging` added."""
+    root = logging.getLogger(_ROOT)
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        if isinstance(handler, CycleHandler):
+            handler._outside.close()  # noqa: SLF001 - its own part
+        handler.close()
+
+
+def _daemon_file(directory: Path) -> logging.Handler:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return logging.handlers.RotatingFileHandler(
+            directory / "collector.log", maxBytes=10_000_000, backupCount=5, encoding="utf-8", delay=False
+        )
+    except OSError as error:
+        sys.stderr.write(f"{directory}: cannot write logs there ({error.strerror}); they go to stderr\n")
+        return logging.StreamHandler(sys.stderr)
+
+
+@contextmanager
+def cycle_folder(directory: Path, *, started_at: datetime, cadence: str) -> Iterator[CycleFolder | None]:
+    """Make the folder of a cycle and send its lines there; yields None when it cannot be made."""
+    folder = CycleFolder(directory, f"cycle_{started_at:%Y-%m-%d_%H-%M-%S}_{cadence}")
+    try:
+        folder.open()
+    except OSError as error:
+        get_logger("Collector").warning("cycle_folder_unwritable", folder=folder.path, reason=error.strerror)
+        yield None
+        return
+    token = _folder.set(folder)
+    try:
+        yield folder
+    finally:
+        _folder.reset(token)
+        folder.close()
+
+
+def prune_folders(settings: LogSettings, now: datetime) -> int:
+    """Delete cycle folders by age and total size, oldest first; return how many went."""
+    folders = sorted(path for path in settings.directory.glob("cycle_*") if path.is_dir())
+    sizes = {path: sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in folders}
+    total, gone = sum(sizes.values()), 0
+    oldest_kept = f"cycle_{now - settings.keep:%Y-%m-%d_%H-%M-%S}"
+    for path in folders[:-1]:  # the newest stays whatever its size
+        if path.name >= oldest_kept and total <= settings.keep_mb * 1_000_000:
+            break
+        shutil.rmtree(path, ignore_errors=True)
+        total -= sizes[path]
+        gone += 1
+    return gone

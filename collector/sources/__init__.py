@@ -1,0 +1,1 @@
+"""The registry of sources: one line per source; order has no meaning."""

@@ -1,0 +1,81 @@
+"""What a source is and what it is handed; the contract every file in this folder keeps."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from typing import Any, ClassVar, Protocol
+
+from collector.records import Answer, Dataset, Job, Payload, Record, Reject
+
+Parser = Callable[[Payload], Sequence[Record | Reject]]
+"""Turns one payload into records, in the order of the payload. Pure. Raises PayloadError for an unknown shape."""
+
+
+class Shape(Enum):
+    """How work on a dataset is cut into jobs."""
+
+    WHOLE = "whole"  # one job without a subject: listings, the global market
+    RANKED = "ranked"  # one job for the top `limit` assets
+    BULK = "bulk"  # one job that names all instruments
+    EACH = "each"  # one job per instrument
+    EACH_ASSET = "each_asset"  # one job per asset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A metered scope: at most `capacity` units of weight in any `window`."""
+
+    scope: str  # "weight", "funding", "candles", ...
+    capacity: int
+    window: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What one call takes from a scope."""
+
+    scope: str
+    weight: int = 1
+
+
+class Http(Protocol):
+    """Plain REST over the session of this source: paced, retried, bounded; errors are ours."""
+
+    def get(self, path: str, params: Mapping[str, str | int], cost: Cost) -> Answer:
+        """GET base_url + path and return a 2xx answer that is no error envelope; raise VenueError otherwise."""
+
+
+class Sdk(Protocol):
+    """An SDK object whose transport is our session."""
+
+    def call(self, use: Callable[[Any], object], cost: Cost) -> Answer:
+        """Run `use(sdk_object)`, which makes exactly one request, and return what came over the wire.
+
+        The SDK's own return value is ignored: it has lost the text of the numbers.
+        """
+
+
+class Collector(Protocol):
+    """One provider. Facts first, then `fetch`. Instances are shared by threads and keep no state."""
+
+    name: ClassVar[str]
+    shapes: ClassVar[Mapping[Dataset, Shape]]
+    parsers: ClassVar[Mapping[Dataset, Parser]]  # the same datasets as `shapes`
+    limits: ClassVar[tuple[Limit, ...]]  # documented limits; the configuration can override them
+
+    @staticmethod
+    def check(answer: Answer) -> None:
+        """Raise the VenueError that an answer stands for (any status, 2xx error envelopes included); else return."""
+
+    @staticmethod
+    def used_weight(answer: Answer) -> Mapping[str, int]:
+        """Return what the provider says is used of a scope in the current window; empty when it says nothing."""
+
+    def fetch(self, job: Job) -> Iterator[Payload]:
+        """Make the calls of a job and yield their answers, in order; raise VenueError when one fails."""
+
+
+def payload(job: Job, answer: Answer) -> Payload:
+    """Return the answer as the job's payload."""
+    return Payload(job=job, status=answer.status, body=answer.body, received_at=answer.received_at)
