@@ -1,0 +1,6 @@
+"""The product's own simulator: CoinGecko, Binance USD-M futures and OKX on loopback, from one deterministic market."""
+
+from collector.simulator.markets import Market
+from collector.simulator.venues import Interceptor, Simulator
+
+__all__ = ["Interceptor", "Market", "Simulator"]
