@@ -5,10 +5,11 @@ contracts), money in the currency its name ends with, rates as fractions (0.0001
 in percent. Every time is aware and UTC. None means the provider did not say; zero is a value.
 """
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -89,6 +90,11 @@ class Instrument:
         return f"{self.venue}:{self.base}-{self.quote}:{self.kind}"
 
 
+@functools.cache
+def _time_fields(kind: type["Record"]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind) if "datetime" in str(item.type))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One observation. `KEY` names the fields that identify it in storage."""
@@ -100,10 +106,11 @@ class Record:
     received_at: datetime  # when we got it
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, datetime) and value.utcoffset() != timedelta(0):
-                raise ValueError(f"{type(self).__name__}.{item.name} must be aware and UTC, got {value!r}")
+        # By hand and per class: walking dataclasses.fields() for each record was a quarter of all parsing time.
+        for name in _time_fields(type(self)):  # type: ignore[arg-type]  # a class is hashable
+            value = getattr(self, name)
+            if value is not None and value.tzinfo is not UTC and value.utcoffset() != timedelta(0):
+                raise ValueError(f"{type(self).__name__}.{name} must be aware and UTC, got {value!r}")
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -1,1 +1,12 @@
 """The registry of sources: one line per source; order has no meaning."""
+
+from collector.sources.base import Collector
+from collector.sources.binance_futures import BinanceFuturesCollector
+from collector.sources.coingecko import CoingeckoCollector
+from collector.sources.okx import OkxCollector
+
+SOURCES: dict[str, type[Collector]] = {
+    "binance_futures": BinanceFuturesCollector,
+    "coingecko": CoingeckoCollector,
+    "okx": OkxCollector,
+}

@@ -32,6 +32,16 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A subscription at a provider: where its calls go and how many there may be. Every source has "public"."""
+
+    base_url: str
+    limits: tuple[Limit, ...]
+    key_header: str | None = None  # None: the plan has no key
+    history: timedelta | None = None  # older data is refused; None: no bound is documented
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What one call takes from a scope."""
 
@@ -62,7 +72,7 @@ class Collector(Protocol):
     name: ClassVar[str]
     shapes: ClassVar[Mapping[Dataset, Shape]]
     parsers: ClassVar[Mapping[Dataset, Parser]]  # the same datasets as `shapes`
-    limits: ClassVar[tuple[Limit, ...]]  # documented limits; the configuration can override them
+    plans: ClassVar[Mapping[str, Plan]]  # by name; documented limits, which the configuration can override
 
     @staticmethod
     def check(answer: Answer) -> None:

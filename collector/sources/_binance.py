@@ -1,0 +1,193 @@
+"""What the Binance hosts have in common: the error envelope, the weight header, kline rows and paging forward in time.
+
+Not a source itself: spot and futures answer alike in these, so each fact is written down once.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+from collector.clock import from_millis, to_millis
+from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueError, VenueUnreachable
+from collector.parsing import decode_json, rows, to_decimal, to_integer, to_millis_time
+from collector.records import Answer, Candle, Interval, Job, Payload, Record, Reject, RejectReason
+
+SETTLE = timedelta(seconds=2)  # a bar that ended less than this before the answer may still be changing
+KLINE_COLUMNS = 12
+
+OK, REDIRECTION, TIMED_OUT, BANNED, TOO_MANY, SERVER_SIDE = 200, 300, 408, 418, 429, 500
+DENIED = frozenset({401, 403, 451})  # key missing, firewall (in HTML), country
+TOO_MANY_CODE, UNKNOWN_SYMBOL_CODE, SHUT_DOWN_CODE = "-1003", "-1121", "-1016"
+SERVER_SIDE_CODES = frozenset({"-1000", "-1001", "-1006", "-1007", "-1008"})  # the same call can succeed later
+ERROR_STARTS = (b'{"code"', b'{"msg"', b'{"status"')  # no good answer begins like these
+SMALL_BODY = 2048  # objects up to here are looked into whatever their first key is; error objects have 40 to 300 bytes
+LARGEST_ERROR = 65_536  # an error body above this is not read for its code
+BANNED_UNTIL = re.compile(r"banned until ([0-9]{12,14})", re.ASCII)
+RETRY_AFTER = re.compile(r"[0-9]{1,7}", re.ASCII)
+USED_WEIGHT = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+def unwrap(answer: Answer, source: str) -> None:
+    """Raise the VenueError that an answer stands for; return when it is good. A large good body is not decoded."""
+    good = OK <= answer.status < REDIRECTION
+    if good and not _can_be_error(answer.body):
+        return
+    code, text = _complaint(answer.body)
+    if good and not code:
+        return
+    raise _venue_error(answer, source, code, text)
+
+
+def _can_be_error(body: bytes) -> bool:
+    start = body[:64].lstrip()
+    return start.startswith(b"{") and (len(body) <= SMALL_BODY or start.startswith(ERROR_STARTS))
+
+
+def _complaint(body: bytes) -> tuple[str, str]:
+    """Return code and text of an error body, "" for what it does not have.
+
+    Two envelopes: `{"code", "msg"}`, and `{"status": "ERROR", "code", "errorData"}` with the code as text.
+    """
+    if len(body) > LARGEST_ERROR:
+        return "", ""
+    try:
+        document = decode_json(body)
+    except PayloadError:  # HTML from the firewall, or a good-looking start of something else: the parser will say
+        return "", ""
+    if not isinstance(document, dict):
+        return "", ""
+    code, text = document.get("code"), document.get("msg") or document.get("errorData") or ""
+    if code is None and document.get("status") == "ERROR":
+        code = "ERROR"
+    one_line = " ".join(str(text).split())[:200].encode("utf-8", "backslashreplace").decode()
+    return str(code)[:20] if isinstance(code, int | str) else "", one_line
+
+
+def _venue_error(answer: Answer, source: str, code: str, text: str) -> VenueError:
+    """Choose the error by status and code; the text is only quoted, and read for the end of a ban."""
+    status = answer.status
+    message = f"HTTP {status}{f' code {code}' if code else ''}{f': {text}' if text else ''}"
+    if status in (BANNED, TOO_MANY) or code == TOO_MANY_CODE:
+        banned = status == BANNED or BANNED_UNTIL.search(text) is not None
+        retry_at = _retry_at(answer, text, banned=banned)
+        return RateLimited(message, source=source, status=status, code=code, retry_at=retry_at, banned=banned)
+    if status in DENIED:
+        return AccessDenied(message, source=source, status=status, code=code)
+    if code in SERVER_SIDE_CODES or status == TIMED_OUT or (status >= SERVER_SIDE and code != SHUT_DOWN_CODE):
+        return VenueUnreachable(message, source=source, status=status, code=code)
+    gone = code == UNKNOWN_SYMBOL_CODE  # not -4141: a closed market can open again
+    return RequestRejected(message, source=source, status=status, code=code, symbol_gone=gone)
+
+
+def _retry_at(answer: Answer, text: str, *, banned: bool) -> datetime | None:
+    """Return the latest moment the venue named: the end of the ban in the text, or Retry-After in whole seconds.
+
+    A plain refusal names none: the used weight is counted by the clock's minute and starts anew with the next one,
+    and calls before that are what a ban punishes.
+    """
+    named = []
+    if ban := BANNED_UNTIL.search(text):
+        named.append(from_millis(int(ban[1])))
+    seconds = answer.headers.get("retry-after", "").strip()
+    if RETRY_AFTER.fullmatch(seconds):
+        named.append(answer.received_at + timedelta(seconds=int(seconds)))
+    if not named and not banned:
+        return answer.received_at.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    return max(named, default=None)
+
+
+def used_weight(answer: Answer) -> int | None:
+    """Return the weight this address has used in the running minute; None where the answer does not say so.
+
+    The header is wrong on ticker/bookTicker and on /fapi/v2/ticker/price: do not use it there.
+    """
+    text = answer.headers.get("x-mbx-used-weight-1m", "")
+    return int(text) if USED_WEIGHT.fullmatch(text) else None
+
+
+def window(job: Job, start: int | None) -> dict[str, int]:
+    """Return the time parameters of a page that begins at `start` (ms); both ends are inclusive at the venue."""
+    first = {} if start is None else {"startTime": start}
+    return first if job.until is None else {**first, "endTime": to_millis(job.until) - 1}
+
+
+def pages(
+    job: Job, read: Callable[[int | None, int | None], Payload], following: Callable[[Payload], int | None]
+) -> Iterator[Payload]:
+    """Yield the pages of [since, until), oldest first; without since one page of the newest. Times are milliseconds.
+
+    `read(start, end)` makes one call. `following(page)` says where the next page starts, None when nothing is left:
+    what came back decides. Nothing is asked beyond the time of an answer, and a page that does not go forward raises
+    PayloadError.
+    """
+    if job.since is None:
+        yield read(None, None)
+        return
+    start, end = to_millis(job.since), None if job.until is None else to_millis(job.until)
+    while end is None or start < end:
+        page = read(start, end)
+        yield page
+        next_start = following(page)
+        if next_start is None:
+            return
+        if next_start <= start:
+            raise PayloadError(f"the page asked from {start} ends before it: paging would never end")
+        got_at = to_millis(page.received_at)
+        start, end = next_start, got_at if end is None else min(end, got_at)
+
+
+def bar_interval(job: Job) -> Interval:
+    """Return the interval of a job for candles, which always has one."""
+    if job.interval is None:
+        raise ValueError("a job for candles names an interval")
+    return job.interval
+
+
+def width_ms(interval: Interval) -> int:
+    """Return the width of a bar in milliseconds."""
+    return interval.width // timedelta(milliseconds=1)
+
+
+def parse_klines(payload: Payload, source: str) -> list[Record | Reject]:
+    """Return the bars of one page, oldest first. Volumes: base units; quote volume in the quote currency.
+
+    A row of another width than the job's interval is rejected: the answer names neither symbol nor interval, and the
+    close time (open + width - 1 ms) is the only thing in it that can show a mix-up.
+    """
+    job, interval = payload.job, bar_interval(payload.job)
+    (instrument,), width = job.instruments, interval.width
+    settled_before = payload.received_at - SETTLE
+    result: list[Record | Reject] = []
+    for path, row in rows(decode_json(payload.body), KLINE_COLUMNS):
+        opened, open_, high, low, close, volume, last_ms, quote_volume, trades, taker_volume, _, _ = row[:KLINE_COLUMNS]
+        opens_at, ends_at = to_millis_time(opened, path), to_millis_time(to_integer(last_ms, path) + 1, path)
+        if ends_at - opens_at != width:
+            detail = f"the bar is {ends_at - opens_at} wide, {interval} was asked for"
+            result.append(Reject(job=job, row=repr(row)[:500], reason=RejectReason.INCONSISTENT, detail=detail))
+            continue
+        result.append(
+            Candle(
+                source=source,
+                observed_at=ends_at,
+                received_at=payload.received_at,
+                instrument=instrument,
+                interval=interval,
+                open_time=opens_at,
+                open=to_decimal(open_, path),
+                high=to_decimal(high, path),
+                low=to_decimal(low, path),
+                close=to_decimal(close, path),
+                volume=to_decimal(volume, path),
+                quote_volume=to_decimal(quote_volume, path),
+                trades=to_integer(trades, path),
+                taker_buy_volume=to_decimal(taker_volume, path),
+                closed=ends_at <= settled_before,
+            )
+        )
+    return result
+
+
+def after_last_bar(page: Payload) -> int | None:
+    """Return the end of the newest bar of a page of klines (ms); None when the page is empty."""
+    opens = [to_integer(row[0], path) for path, row in rows(decode_json(page.body), KLINE_COLUMNS)]
+    return max(opens) + width_ms(bar_interval(page.job)) if opens else None
