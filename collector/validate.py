@@ -1,0 +1,360 @@
+"""Plausibility: what a row must satisfy to be believed. A batch in, kept records and rejects out; pure.
+
+A row that breaks a rule is moved to the rejects with one reason; the others stay, in their order. Forming candles are
+left out without being rejects. Zero is a valid size, volume, rate and count; it is never a valid price.
+
+Times before 2009, when there was no market, and later than `CLOCK_SKEW` after now are not believed: they show seconds,
+milliseconds and microseconds taken for each other.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from collector.clock import EPOCH, MONDAY
+from collector.records import (
+    Batch,
+    Candle,
+    FundingForecast,
+    FundingRate,
+    FundingTerms,
+    GlobalMarket,
+    Instrument,
+    InstrumentListing,
+    Interval,
+    MarketSnapshot,
+    MarkPrice,
+    OpenInterest,
+    OrderBook,
+    Record,
+    Reject,
+    RejectReason,
+    Ticker,
+)
+
+Complaint = tuple[RejectReason, str]
+Rule = Callable[[Any, datetime], Complaint | None]
+Values = Iterable[tuple[str, Decimal | int | None]]
+
+FIRST_MARKET = datetime(2009, 1, 1, tzinfo=UTC)
+CLOCK_SKEW = timedelta(minutes=10)  # how far a provider's clock may run ahead of ours
+LATEST_FUNDING = timedelta(days=31)  # funding is forecast hours ahead; further off is a wrong unit
+HIGHEST_RATE = Decimal(1)  # a funding payment of the position's whole value
+ROW_LENGTH = 300
+
+
+def check(batch: Batch, *, now: datetime) -> Batch:
+    """Return the batch with only believable, finished records; the others are added to its rejects."""
+    kept: list[Record] = []
+    rejects: list[Reject] = []
+    for record in batch.records:
+        if isinstance(record, Candle) and not record.closed:
+            continue
+        rule = RULES.get(type(record))
+        complaint = rule(record, now) if rule else None
+        if complaint is None:
+            kept.append(record)
+        else:
+            reason, detail = complaint
+            rejects.append(Reject(job=batch.job, row=row_text(record), reason=reason, detail=detail))
+    return replace(batch, records=tuple(kept), rejects=(*batch.rejects, *rejects))
+
+
+def count_forming(batch: Batch) -> int:
+    """Return how many candles `check` leaves out because their time is not over."""
+    return sum(isinstance(record, Candle) and not record.closed for record in batch.records)
+
+
+def row_text(record: Record) -> str:
+    """Return the record as short text for a reject: what the provider gave, without what it did not."""
+    parts = []
+    for item in fields(record):
+        value = getattr(record, item.name)
+        if value is not None:
+            parts.append(f"{item.name}={_value_text(value)}")
+    return f"{type(record).__name__}({' '.join(parts)})"[:ROW_LENGTH]
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, Instrument):
+        return value.id
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return "[" + " ".join(":".join(map(str, level)) for level in value[:5]) + "]"
+    return str(value)
+
+
+# --------------------------------------------------------------------------- rules by record type
+
+
+def check_candle(candle: Candle, now: datetime) -> Complaint | None:
+    """Demand finite positive prices inside [low, high], volumes not negative, on the grid, its time over."""
+    opened, high, low, close = candle.open, candle.high, candle.low, candle.close
+    if not (opened.is_finite() and high.is_finite() and low.is_finite() and close.is_finite()):
+        return RejectReason.NOT_FINITE, f"open {opened}, high {high}, low {low}, close {close}"
+    if not (low <= opened <= high and low <= close <= high):  # with a positive low, all are positive
+        complaint = _not_positive((("open", opened), ("high", high), ("low", low), ("close", close)))
+        return complaint or (
+            RejectReason.INCONSISTENT,
+            f"open {opened} or close {close} lies outside low {low} to high {high}",
+        )
+    if low <= 0:
+        return RejectReason.NOT_POSITIVE, f"low is {low}"
+    return (
+        _negative(
+            (
+                ("volume", candle.volume),
+                ("quote_volume", candle.quote_volume),
+                ("trades", candle.trades),
+                ("taker_buy_volume", candle.taker_buy_volume),
+            )
+        )
+        or _off_grid(candle)
+        or _candle_time(candle, now)
+    )
+
+
+def check_order_book(book: OrderBook, now: datetime) -> Complaint | None:
+    """Demand positive prices and sizes, best first on both sides, not crossed; a side may be empty."""
+    for side, levels, falling in (("bid", book.bids, True), ("ask", book.asks, False)):
+        complaint = _levels(side, levels, falling=falling)
+        if complaint:
+            return complaint
+    if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
+        return RejectReason.INCONSISTENT, f"crossed: best bid {book.bids[0][0]}, best ask {book.asks[0][0]}"
+    return _observed(book, now)
+
+
+def check_ticker(ticker: Ticker, now: datetime) -> Complaint | None:
+    """Demand positive prices, sizes and volumes not negative, bid not above ask, 24 h high not below low."""
+    prices: Values = (
+        ("last_price", ticker.last_price),
+        ("bid_price", ticker.bid_price),
+        ("ask_price", ticker.ask_price),
+        ("open_24h", ticker.open_24h),
+        ("high_24h", ticker.high_24h),
+        ("low_24h", ticker.low_24h),
+    )
+    sizes: Values = (
+        ("bid_size", ticker.bid_size),
+        ("ask_size", ticker.ask_size),
+        ("volume_24h", ticker.volume_24h),
+        ("quote_volume_24h", ticker.quote_volume_24h),
+    )
+    return (
+        _not_positive(prices)
+        or _negative(sizes)
+        or _not_finite((("change_24h_pct", ticker.change_24h_pct),))
+        or _reversed("bid_price", ticker.bid_price, "ask_price", ticker.ask_price)
+        or _reversed("low_24h", ticker.low_24h, "high_24h", ticker.high_24h)
+        or _observed(ticker, now)
+    )
+
+
+def check_mark_price(mark: MarkPrice, now: datetime) -> Complaint | None:
+    """Demand positive prices."""
+    prices = (("mark_price", mark.mark_price), ("index_price", mark.index_price))
+    return _not_positive(prices) or _observed(mark, now)
+
+
+def check_funding_rate(funding: FundingRate, now: datetime) -> Complaint | None:
+    """Demand a rate within -1 to 1, settled at a time that has passed."""
+    return (
+        _rate("rate", funding.rate)
+        or _not_positive((("mark_price", funding.mark_price),))
+        or _moment("funding_time", funding.funding_time, now + CLOCK_SKEW)
+        or _observed(funding, now)
+    )
+
+
+def check_funding_forecast(forecast: FundingForecast, now: datetime) -> Complaint | None:
+    """Demand a rate within -1 to 1, due in the near future."""
+    return (
+        _rate("rate", forecast.rate)
+        or _moment("funding_time", forecast.funding_time, now + LATEST_FUNDING)
+        or _observed(forecast, now)
+    )
+
+
+def check_funding_terms(terms: FundingTerms, now: datetime) -> Complaint | None:
+    """Demand a positive interval, floor not above cap."""
+    return (
+        _not_positive((("interval_hours", terms.interval_hours),))
+        or _not_finite((("rate_cap", terms.rate_cap), ("rate_floor", terms.rate_floor)))
+        or _reversed("rate_floor", terms.rate_floor, "rate_cap", terms.rate_cap)
+        or _observed(terms, now)
+    )
+
+
+def check_open_interest(interest: OpenInterest, now: datetime) -> Complaint | None:
+    """Demand that nothing is negative."""
+    amounts: Values = (
+        ("open_interest", interest.open_interest),
+        ("contracts", interest.contracts),
+        ("value_usd", interest.value_usd),
+    )
+    return _negative(amounts) or _observed(interest, now)
+
+
+def check_market_snapshot(market: MarketSnapshot, now: datetime) -> Complaint | None:
+    """Demand a positive price or none, nothing negative, plausible times of the extremes.
+
+    Lifetime and daily extremes of dead coins are rounded to zero by aggregators; they are not the price and may be 0.
+    """
+    return (
+        _not_positive((("price_usd", market.price_usd), ("rank", market.rank)))
+        or _negative((name, getattr(market, name)) for name in _SNAPSHOT_AMOUNTS)
+        or _not_finite((name, getattr(market, name)) for name in _SNAPSHOT_CHANGES)
+        or _reversed("low_24h_usd", market.low_24h_usd, "high_24h_usd", market.high_24h_usd)
+        or _moment("ath_at", market.ath_at, now + CLOCK_SKEW)
+        or _moment("atl_at", market.atl_at, now + CLOCK_SKEW)
+        or _observed(market, now)
+    )
+
+
+_SNAPSHOT_AMOUNTS = (
+    "market_cap_usd",
+    "fully_diluted_usd",
+    "volume_24h_usd",
+    "high_24h_usd",
+    "low_24h_usd",
+    "circulating_supply",
+    "total_supply",
+    "max_supply",
+    "ath_usd",
+    "atl_usd",
+)
+_SNAPSHOT_CHANGES = ("change_1h_pct", "change_24h_pct", "change_7d_pct")
+
+
+def check_global_market(market: GlobalMarket, now: datetime) -> Complaint | None:
+    """Demand a positive market cap, shares of it within 0 to 100, nothing negative."""
+    shares: Values = (("btc_dominance_pct", market.btc_dominance_pct), ("eth_dominance_pct", market.eth_dominance_pct))
+    counts: Values = (
+        ("volume_24h_usd", market.volume_24h_usd),
+        ("active_assets", market.active_assets),
+        ("markets", market.markets),
+    )
+    complaint = (
+        _not_positive((("market_cap_usd", market.market_cap_usd),))
+        or _negative((*counts, *shares))
+        or _not_finite((("market_cap_change_24h_pct", market.market_cap_change_24h_pct),))
+        or _observed(market, now)
+    )
+    if complaint:
+        return complaint
+    above = next((item for item in shares if item[1] is not None and item[1] > 100), None)  # noqa: PLR2004 - percent
+    return (RejectReason.INCONSISTENT, f"{above[0]} is {above[1]}, more than the whole") if above else None
+
+
+def check_listing(listing: InstrumentListing, now: datetime) -> Complaint | None:
+    """Demand positive sizes, listed at a plausible time."""
+    sizes: Values = (
+        ("contract_size", listing.instrument.contract_size),
+        ("tick_size", listing.tick_size),
+        ("lot_size", listing.lot_size),
+    )
+    return _not_positive(sizes) or _observed(listing, now)
+
+
+RULES: dict[type[Record], Rule] = {
+    Candle: check_candle,
+    OrderBook: check_order_book,
+    Ticker: check_ticker,
+    MarkPrice: check_mark_price,
+    FundingRate: check_funding_rate,
+    FundingForecast: check_funding_forecast,
+    FundingTerms: check_funding_terms,
+    OpenInterest: check_open_interest,
+    MarketSnapshot: check_market_snapshot,
+    GlobalMarket: check_global_market,
+    InstrumentListing: check_listing,
+}
+"""Record types without a rule are believed."""
+
+
+# --------------------------------------------------------------------------- the parts of rules
+
+
+def _not_finite(values: Values) -> Complaint | None:
+    for name, value in values:
+        if isinstance(value, Decimal) and not value.is_finite():
+            return RejectReason.NOT_FINITE, f"{name} is {value}"
+    return None
+
+
+def _not_positive(values: Values) -> Complaint | None:
+    for name, value in values:
+        if value is None:
+            continue
+        if isinstance(value, Decimal) and not value.is_finite():
+            return RejectReason.NOT_FINITE, f"{name} is {value}"
+        if value <= 0:
+            return RejectReason.NOT_POSITIVE, f"{name} is {value}"
+    return None
+
+
+def _negative(values: Values) -> Complaint | None:
+    for name, value in values:
+        if value is None:
+            continue
+        if isinstance(value, Decimal) and not value.is_finite():
+            return RejectReason.NOT_FINITE, f"{name} is {value}"
+        if value < 0:
+            return RejectReason.NEGATIVE, f"{name} is {value}"
+    return None
+
+
+def _rate(name: str, value: Decimal) -> Complaint | None:
+    if not value.is_finite():
+        return RejectReason.NOT_FINITE, f"{name} is {value}"
+    if abs(value) > HIGHEST_RATE:
+        return RejectReason.INCONSISTENT, f"{name} is {value}, beyond {HIGHEST_RATE}: a fraction was expected"
+    return None
+
+
+def _reversed(low_name: str, low: Decimal | None, high_name: str, high: Decimal | None) -> Complaint | None:
+    if low is not None and high is not None and low > high:
+        return RejectReason.INCONSISTENT, f"{low_name} {low} is above {high_name} {high}"
+    return None
+
+
+def _levels(side: str, levels: tuple[tuple[Decimal, Decimal], ...], *, falling: bool) -> Complaint | None:
+    before: Decimal | None = None
+    for price, size in levels:
+        if not (price.is_finite() and size.is_finite()):
+            return RejectReason.NOT_FINITE, f"{side} {price} x {size}"
+        if price <= 0 or size <= 0:
+            return RejectReason.NOT_POSITIVE, f"{side} {price} x {size}"
+        if before is not None and (price >= before if falling else price <= before):
+            return RejectReason.INCONSISTENT, f"{side}s are not best first: {price} after {before}"
+        before = price
+    return None
+
+
+def _off_grid(candle: Candle) -> Complaint | None:
+    origin = MONDAY if candle.interval is Interval.W1 else EPOCH
+    if (candle.open_time - origin) % candle.interval.width:
+        return RejectReason.OFF_GRID, f"a {candle.interval} candle cannot open at {candle.open_time.isoformat()}"
+    return None
+
+
+def _candle_time(candle: Candle, now: datetime) -> Complaint | None:
+    """Demand that a closed candle has ended; our clock may lag by two of its intervals, at most `CLOCK_SKEW`."""
+    width = candle.interval.width
+    if candle.open_time < FIRST_MARKET or candle.open_time - now > min(2 * width, CLOCK_SKEW) - width:
+        return RejectReason.IMPLAUSIBLE_TIME, f"open_time {candle.open_time.isoformat()}, now {now.isoformat()}"
+    return None
+
+
+def _observed(record: Record, now: datetime) -> Complaint | None:
+    return _moment("observed_at", record.observed_at, now + CLOCK_SKEW)
+
+
+def _moment(name: str, value: datetime | None, latest: datetime) -> Complaint | None:
+    if value is not None and not FIRST_MARKET <= value <= latest:
+        return RejectReason.IMPLAUSIBLE_TIME, f"{name} {value.isoformat()}"
+    return None
