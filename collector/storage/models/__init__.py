@@ -1,0 +1,67 @@
+"""The tables, and which record goes into which; every column explains itself in the database's own comments."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Table
+
+from collector import records
+from collector.storage.models.columns import METADATA
+from collector.storage.models.ledger import CYCLES, JOBS, PROVIDER_STATE, RAW_PAYLOADS, REJECTS
+from collector.storage.models.listings import ASSET_DETAILS, ASSETS, INSTRUMENTS, LISTING_CHANGES
+from collector.storage.models.market import (
+    CANDLES,
+    FUNDING_FORECASTS,
+    FUNDING_RATES,
+    FUNDING_TERMS,
+    GLOBAL_SNAPSHOTS,
+    INDICATOR_COLUMNS,
+    INDICATORS,
+    MARK_PRICES,
+    MARKET_SNAPSHOTS,
+    OPEN_INTEREST,
+    ORDER_BOOKS,
+    TICKERS,
+)
+
+TABLES: Mapping[type[records.Record], Table] = {
+    records.Asset: ASSETS,
+    records.AssetDetails: ASSET_DETAILS,
+    records.InstrumentListing: INSTRUMENTS,
+    records.MarketSnapshot: MARKET_SNAPSHOTS,
+    records.GlobalMarket: GLOBAL_SNAPSHOTS,
+    records.Ticker: TICKERS,
+    records.Candle: CANDLES,
+    records.OrderBook: ORDER_BOOKS,
+    records.MarkPrice: MARK_PRICES,
+    records.FundingForecast: FUNDING_FORECASTS,
+    records.FundingRate: FUNDING_RATES,
+    records.FundingTerms: FUNDING_TERMS,
+    records.OpenInterest: OPEN_INTEREST,
+}
+"""Where each record is stored. Its key is the table's primary key, with `instrument_id` for `instrument`."""
+
+__all__ = [
+    "ASSETS",
+    "ASSET_DETAILS",
+    "CANDLES",
+    "CYCLES",
+    "FUNDING_FORECASTS",
+    "FUNDING_RATES",
+    "FUNDING_TERMS",
+    "GLOBAL_SNAPSHOTS",
+    "INDICATORS",
+    "INDICATOR_COLUMNS",
+    "INSTRUMENTS",
+    "JOBS",
+    "LISTING_CHANGES",
+    "MARKET_SNAPSHOTS",
+    "MARK_PRICES",
+    "METADATA",
+    "OPEN_INTEREST",
+    "ORDER_BOOKS",
+    "PROVIDER_STATE",
+    "RAW_PAYLOADS",
+    "REJECTS",
+    "TABLES",
+    "TICKERS",
+]

@@ -1,0 +1,351 @@
+"""The way out of the database: what the collector, its indicators and its status page ask for, as plain values.
+
+Every method is one read-only transaction. Subjects without rows are left out of the mappings returned. May be used by
+several threads. Raises StorageUnavailable when the database cannot answer now.
+"""
+
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, text
+
+from collector.records import CycleState, Dataset, Instrument, Interval, Job, Kind, Payload
+from collector.storage import timeseries
+from collector.storage.database import Database
+from collector.storage.stored import (
+    CycleSummary,
+    LatestMarket,
+    LatestPrice,
+    ListingChange,
+    SourceSummary,
+    StoredAsset,
+    StoredInstrument,
+    TableContents,
+)
+from collector.storage.windows import Window, load_windows
+
+_IDENTITY = ("venue", "base", "quote", "venue_symbol", "contract_size")
+
+
+class Reader:
+    """Reads what is stored."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def _rows(self, query: str, **values: Any) -> Sequence[RowMapping]:
+        with self._database.reading() as connection:
+            return connection.execute(text(query), values).mappings().all()
+
+    def _pairs(self, query: str, **values: Any) -> dict[Any, Any]:
+        """Return the first column of each row -> the second."""
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(text(query), values)}
+
+    # ------------------------------------------------------------------ listings
+
+    def load_instruments(
+        self, venue: str | None = None, followed: bool | None = None, source: str | None = None
+    ) -> list[StoredInstrument]:
+        """Return instruments in the order of their canonical ids; None means any."""
+        rows = self._rows(
+            """
+            SELECT * FROM instruments
+            WHERE venue = coalesce(:venue, venue) AND followed = coalesce(:followed, followed)
+              AND (CAST(:source AS text) IS NULL OR source = :source)
+            ORDER BY instrument
+            """,
+            venue=venue,
+            followed=followed,
+            source=source,
+        )
+        return [_stored_instrument(row) for row in rows]
+
+    def load_assets(self, followed: bool | None = None, source: str | None = None) -> list[StoredAsset]:
+        """Return assets, best rank first; None means any. Delisted ones are among them."""
+        rows = self._rows(
+            """
+            SELECT * FROM assets
+            WHERE followed = coalesce(:followed, followed) AND source = coalesce(:source, source)
+            ORDER BY rank NULLS LAST, source, asset_id
+            """,
+            followed=followed,
+            source=source,
+        )
+        return [StoredAsset(**row) for row in rows]
+
+    def unmatched_instruments(self) -> list[StoredInstrument]:
+        """Return the listed instruments whose asset is not known for sure: unmatched or ambiguous."""
+        rows = self._rows(
+            "SELECT * FROM instruments WHERE match_state IN ('unmatched', 'ambiguous') AND gone_at IS NULL "
+            "ORDER BY instrument"
+        )
+        return [_stored_instrument(row) for row in rows]
+
+    def listing_changes(self, since: datetime | None = None, limit: int = 100) -> list[ListingChange]:
+        """Return what changed in listings, newest first."""
+        rows = self._rows(
+            """
+            SELECT at, source, subject, change, old, new, cycle_id FROM listing_changes
+            WHERE at >= coalesce(:since, '-infinity'::timestamptz) ORDER BY change_id DESC LIMIT :limit
+            """,
+            since=since,
+            limit=limit,
+        )
+        return [ListingChange(**row) for row in rows]
+
+    # ------------------------------------------------------------------ what is due
+
+    def last_candle_opens(self, interval: Interval, ids: Collection[str]) -> dict[str, datetime]:
+        """Return the open time of the newest stored candle of each instrument."""
+        return self._pairs(
+            """
+            SELECT i.instrument, c.open_time FROM instruments i CROSS JOIN LATERAL (
+                SELECT open_time FROM candles WHERE instrument_id = i.instrument_id AND interval = :interval
+                ORDER BY open_time DESC LIMIT 1) c
+            WHERE i.instrument = ANY(:ids)
+            """,
+            interval=str(interval),
+            ids=list(ids),
+        )
+
+    def last_funding_times(self, ids: Collection[str]) -> dict[str, datetime]:
+        """Return the time of the newest stored settled funding payment of each instrument."""
+        return self._pairs(
+            """
+            SELECT i.instrument, max(f.funding_time) FROM instruments i JOIN funding_rates f USING (instrument_id)
+            WHERE i.instrument = ANY(:ids) GROUP BY 1
+            """,
+            ids=list(ids),
+        )
+
+    def last_job_times(self) -> dict[tuple[str, Dataset], datetime]:
+        """Return when each dataset of each source last ended well."""
+        rows = self._rows("SELECT source, dataset, max(finished_at) AS at FROM jobs WHERE state = 'ok' GROUP BY 1, 2")
+        known = {str(dataset) for dataset in Dataset}
+        return {
+            (row["source"], Dataset(row["dataset"])): row["at"]
+            for row in rows
+            if row["at"] is not None and row["dataset"] in known  # rows of a newer or older program
+        }
+
+    def last_asset_times(self, source: str, dataset: Dataset) -> dict[str, datetime]:
+        """Return when each asset was last asked for with success, for taking turns."""
+        return self._pairs(
+            """
+            SELECT unnest(assets), max(finished_at) FROM jobs
+            WHERE source = :source AND dataset = :dataset AND state = 'ok' AND finished_at IS NOT NULL GROUP BY 1
+            """,
+            source=source,
+            dataset=str(dataset),
+        )
+
+    def last_cycle_starts(self) -> dict[str, datetime]:
+        """Return when each cadence last started a cycle that its process lived to end."""
+        return self._pairs(
+            "SELECT cadence, max(started_at) FROM cycles WHERE state IN ('ok', 'partial', 'failed') GROUP BY 1"
+        )
+
+    # ------------------------------------------------------------------ prices
+
+    def latest_prices(self, ids: Collection[str] | None = None) -> dict[str, LatestPrice]:
+        """Return the newest price of each instrument: the newer of its last ticker and its last mark price."""
+        rows = self._rows(
+            """
+            SELECT DISTINCT ON (i.instrument) i.instrument, p.price, p.observed_at
+            FROM instruments i CROSS JOIN LATERAL (
+                (SELECT last_price AS price, observed_at FROM tickers t
+                 WHERE t.instrument_id = i.instrument_id ORDER BY observed_at DESC LIMIT 1)
+                UNION ALL
+                (SELECT mark_price, observed_at FROM mark_prices m
+                 WHERE m.instrument_id = i.instrument_id ORDER BY observed_at DESC LIMIT 1)) p
+            WHERE CAST(:ids AS text[]) IS NULL OR i.instrument = ANY(:ids)
+            ORDER BY i.instrument, p.observed_at DESC
+            """,
+            ids=None if ids is None else list(ids),
+        )
+        return {row["instrument"]: LatestPrice(price=row["price"], observed_at=row["observed_at"]) for row in rows}
+
+    def latest_markets(self, source: str, since: datetime | None = None) -> dict[str, LatestMarket]:
+        """Return the newest snapshot of each asset of a source, not older than `since`."""
+        rows = self._rows(
+            """
+            SELECT DISTINCT ON (m.asset_id) m.asset_id, a.symbol, a.name, m.price_usd, m.rank, m.observed_at
+            FROM market_snapshots m LEFT JOIN assets a USING (source, asset_id)
+            WHERE m.source = :source AND m.observed_at >= coalesce(:since, '-infinity'::timestamptz)
+            ORDER BY m.asset_id, m.observed_at DESC
+            """,
+            source=source,
+            since=since,
+        )
+        return {row["asset_id"]: LatestMarket(**{k: v for k, v in row.items() if k != "asset_id"}) for row in rows}
+
+    # ------------------------------------------------------------------ series for indicators
+
+    def bar_spans(self, ids: Collection[str], interval: Interval) -> dict[str, tuple[datetime, datetime]]:
+        """Return the open times of the oldest and the newest stored candle of each instrument."""
+        rows = self._rows(
+            """
+            SELECT i.instrument, f.open_time AS first, l.open_time AS last FROM instruments i
+            CROSS JOIN LATERAL (SELECT open_time FROM candles c WHERE c.instrument_id = i.instrument_id
+                AND c.interval = :interval ORDER BY open_time LIMIT 1) f
+            CROSS JOIN LATERAL (SELECT open_time FROM candles c WHERE c.instrument_id = i.instrument_id
+                AND c.interval = :interval ORDER BY open_time DESC LIMIT 1) l
+            WHERE i.instrument = ANY(:ids)
+            """,
+            interval=str(interval),
+            ids=list(ids),
+        )
+        return {row["instrument"]: (row["first"], row["last"]) for row in rows}
+
+    def obv_anchors(
+        self, requests: Mapping[str, datetime], interval: Interval
+    ) -> dict[str, tuple[datetime, float | None]]:
+        """Return open time and `obv` of the newest indicator row before each instrument's given time."""
+        rows = self._rows(
+            """
+            SELECT i.instrument, a.open_time, a.obv
+            FROM unnest(CAST(:ids AS text[]), CAST(:befores AS timestamptz[])) AS r(instrument, before)
+            JOIN instruments i USING (instrument)
+            CROSS JOIN LATERAL (SELECT open_time, obv FROM indicators n WHERE n.instrument_id = i.instrument_id
+                AND n.interval = :interval AND n.open_time < r.before ORDER BY n.open_time DESC LIMIT 1) a
+            """,
+            interval=str(interval),
+            ids=list(requests),
+            befores=list(requests.values()),
+        )
+        return {row["instrument"]: (row["open_time"], row["obv"]) for row in rows}
+
+    def load_candle_windows(
+        self, requests: Mapping[str, tuple[datetime, datetime]], interval: Interval
+    ) -> dict[str, Window]:
+        """Return the candles with since <= open time < until of each instrument, ascending.
+
+        A window holds arrays of one length: `open_time` (int64, seconds since the epoch) and `open`, `high`, `low`,
+        `close`, `volume` (float64; an unknown volume is NaN).
+        """
+        numbers = self._pairs(
+            "SELECT instrument_id, instrument FROM instruments WHERE instrument = ANY(:ids)", ids=list(requests)
+        )
+        with self._database.reading("read candles") as connection:
+            cursor = connection.connection.cursor()
+            ranges = [(number, *requests[name]) for number, name in sorted(numbers.items())]
+            found = load_windows(cursor, ranges, str(interval))  # type: ignore[arg-type]
+        return {numbers[number]: window for number, window in found.items()}
+
+    # ------------------------------------------------------------------ raw answers
+
+    def load_payloads(self, cycle_id: int) -> Iterator[Payload]:
+        """Yield the raw answers of a cycle with their jobs, in the order in which they were stored.
+
+        Needs the instruments of the jobs to be known; those of a job that failed for an unknown one are left out.
+        """
+        with self._database.reading("read raw payloads") as connection:
+            named = {row["instrument"]: _instrument(row) for row in connection.execute(_INSTRUMENTS).mappings()}
+            for row in connection.execute(_PAYLOADS, {"cycle_id": cycle_id}).mappings():
+                body = zlib.decompress(row["body"])
+                job = _job(row, named)
+                yield Payload(job=job, status=row["status"], body=body, received_at=row["received_at"])
+
+    # ------------------------------------------------------------------ status
+
+    def recent_cycles(self, limit: int = 10) -> list[CycleSummary]:
+        """Return the newest cycles, newest first."""
+        rows = self._rows("SELECT * FROM cycles ORDER BY cycle_id DESC LIMIT :limit", limit=limit)
+        return [CycleSummary(**{**row, "state": CycleState(row["state"])}) for row in rows]
+
+    def source_summaries(self, since: datetime | None = None) -> list[SourceSummary]:
+        """Return what each source did in the cycles started at or after `since` (None: in all), by name."""
+        rows = self._rows(
+            """
+            WITH done AS (
+                SELECT j.*, c.started_at >= coalesce(:since, '-infinity'::timestamptz) AS counts
+                FROM jobs j JOIN cycles c USING (cycle_id)
+            )
+            SELECT source,
+                count(*) FILTER (WHERE counts AND state = 'ok') AS jobs_ok,
+                count(*) FILTER (WHERE counts AND state = 'failed') AS jobs_failed,
+                count(*) FILTER (WHERE counts AND state = 'skipped') AS jobs_skipped,
+                coalesce(sum(rows_written) FILTER (WHERE counts), 0)::bigint AS rows_written,
+                coalesce(sum(rows_unchanged) FILTER (WHERE counts), 0)::bigint AS rows_unchanged,
+                coalesce(sum(rejects) FILTER (WHERE counts), 0)::bigint AS rejects,
+                max(finished_at) FILTER (WHERE state = 'ok') AS last_ok_at,
+                (array_agg(error ORDER BY job_id DESC) FILTER (WHERE counts AND state = 'failed'))[1] AS last_error,
+                max(finished_at) FILTER (WHERE counts AND state = 'failed') AS last_error_at
+            FROM done GROUP BY source ORDER BY source
+            """,
+            since=since,
+        )
+        return [SourceSummary(**row) for row in rows]
+
+    def inventory(self) -> list[TableContents]:
+        """Return how much every market table holds, and from when to when; large tables are estimated."""
+        with self._database.reading("read the inventory") as connection:
+            return [_contents(connection, table, column) for table, column in _TIMES.items()]
+
+
+# --------------------------------------------------------------------------- rows into values
+
+
+def _instrument(row: RowMapping) -> Instrument:
+    return Instrument(kind=Kind(row["kind"]), **{name: row[name] for name in _IDENTITY})
+
+
+def _stored_instrument(row: RowMapping) -> StoredInstrument:
+    values = {name: value for name, value in row.items() if name not in {*_IDENTITY, "instrument", "kind"}}
+    return StoredInstrument(instrument=_instrument(row), **values)
+
+
+def _job(row: RowMapping, named: Mapping[str, Instrument]) -> Job:
+    return Job(
+        source=row["source"],
+        dataset=Dataset(row["dataset"]),
+        instruments=tuple(named[name] for name in row["instruments"] if name in named),
+        assets=tuple(row["assets"]),
+        interval=None if row["interval"] is None else Interval(row["interval"]),
+        since=row["since"],
+        until=row["until"],
+        limit=row["row_limit"],
+    )
+
+
+_INSTRUMENTS = text("SELECT instrument, venue, base, quote, kind, venue_symbol, contract_size FROM instruments")
+_PAYLOADS = text(
+    """
+    SELECT j.source, j.dataset, j.instruments, j.assets, j.interval, j.since, j.until, j.row_limit,
+        p.status, p.received_at, p.body
+    FROM raw_payloads p JOIN jobs j USING (job_id) WHERE j.cycle_id = :cycle_id ORDER BY p.job_id, p.seq
+    """
+)
+
+
+_TIMES = {
+    "assets": "last_seen_at",
+    "instruments": "last_seen_at",
+    "asset_details": "observed_at",
+    "market_snapshots": "observed_at",
+    "global_snapshots": "observed_at",
+    "tickers": "observed_at",
+    "candles": "open_time",
+    "order_books": "observed_at",
+    "mark_prices": "observed_at",
+    "funding_forecasts": "observed_at",
+    "funding_rates": "funding_time",
+    "funding_terms": "observed_at",
+    "open_interest": "observed_at",
+    "indicators": "open_time",
+}
+_COUNTED_BYTES = 512 * 1024 * 1024  # reads in under a second from memory; beyond, counting would make people wait
+
+
+def _contents(connection: Connection, table: str, column: str) -> TableContents:
+    size = timeseries.size_of(connection, table)
+    exact = size.heap_bytes <= _COUNTED_BYTES
+    # Of a large table only the oldest and the newest month are looked at: the others lie between.
+    oldest, newest = (table, table) if exact else (size.filled[0], size.filled[-1])
+    first = connection.execute(text(f"SELECT min({column}) FROM {oldest}")).scalar()
+    last = connection.execute(text(f"SELECT max({column}) FROM {newest}")).scalar()
+    rows = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() if exact else size.estimated_rows
+    return TableContents(table=table, rows=rows, exact=exact, size_bytes=size.total_bytes, first=first, last=last)

@@ -1,0 +1,267 @@
+"""Records as lines of PostgreSQL's COPY text format; one formatter per table, generated from its columns.
+
+Generated because it runs for every stored row: one f-string with the attribute names written out is more than
+twice as fast as a loop over the columns. The generated text holds names from our own models and nothing else.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import islice, pairwise
+from operator import lt
+from typing import Any
+
+from sqlalchemy import Column, DateTime, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from collector.records import InstrumentListing, OrderBook, Record
+from collector.storage.models import TABLES
+
+NULL = "\\N"
+BATCH = "batch_no"  # staging column: which batch of the write a row belongs to
+CHUNK_ROWS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Records of one type, each with the number of its batch in the write.
+
+    Two lists and not a list of pairs: a hundred thousand small tuples keep the garbage collector busier than the
+    formatting takes.
+    """
+
+    records: list[Any]
+    numbers: list[int]
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, part: slice) -> "Rows":
+        return Rows(self.records[part], self.numbers[part])
+
+    def picked(self, order: Iterable[int]) -> "Rows":
+        """Return the rows at these positions, in this order."""
+        places = list(order)
+        return Rows([self.records[i] for i in places], [self.numbers[i] for i in places])
+
+    def of_batch(self, number: int) -> "Rows":
+        """Return the rows of one batch."""
+        return self.picked(i for i, owner in enumerate(self.numbers) if owner == number)
+
+    def by_receipt(self) -> "Rows":
+        """Return the rows in order of receipt; equals stay as given."""
+        return self.picked(sorted(range(len(self)), key=lambda i: self.records[i].received_at))
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+class Moments(dict[datetime, str]):
+    """Text of each distinct moment; a cycle has few of them."""
+
+    def __missing__(self, moment: datetime) -> str:
+        text = self[moment] = moment.isoformat()
+        return text
+
+
+class Texts(dict[str, str]):
+    """Escaped form of each distinct text."""
+
+    def __missing__(self, value: str) -> str:
+        text = self[value] = str(value).translate(_ESCAPES)
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowShape:
+    """How one record type is keyed and spelled. `key` is the primary key in its order."""
+
+    table: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]  # as staged, without BATCH
+    keys: Callable[[Sequence[Any], Mapping[int, int]], tuple[list[Any], ...]]  # a list per key column
+    lines: Callable[[Rows, Mapping[int, int], int], list[str]]
+    has_instrument: bool
+
+    def distinct(self, rows: Rows, ids: Mapping[int, int]) -> Rows:
+        """Return the rows sorted by key, one per key: the one received last, of equals the later one."""
+        keys = self.keys(rows.records, ids)
+        if all(map(lt, zip(*keys, strict=True), islice(zip(*keys, strict=True), 1, None))):
+            return rows  # one series in order of time, the usual back-fill
+        order = sorted(range(len(rows)), key=[record.received_at for record in rows.records].__getitem__)
+        for column in reversed(keys):  # stable, so the first key column decides and receipt comes last
+            order.sort(key=column.__getitem__)
+        last = [i for i, after in pairwise(order) if any(column[i] != column[after] for column in keys)]
+        return rows.picked([*last, order[-1]])
+
+
+def shape_of(record_type: type[Record]) -> RowShape:
+    """Return the shape of a record type; raises TypeError for one without a table."""
+    found = _SHAPES.get(record_type)
+    if found is None:
+        raise TypeError(f"{record_type.__name__} has no table")
+    return found
+
+
+def _shape(record_type: type[Record]) -> RowShape:
+    table = TABLES[record_type]
+    names = record_type.__dataclass_fields__
+    derived = _DERIVED.get(record_type, _NOTHING_DERIVED)
+    known = {*names, *_OURS} - set(derived.columns)
+    plain = [column for column in table.columns if column.name in known and not column.identity]
+    key = _KEYS.get(record_type) or tuple(column.name for column in table.primary_key.columns)
+    scope: dict[str, Any] = {"NULL": NULL, "Moments": Moments, "Texts": Texts}
+    scope |= {"array": _array, "document": _document, "derived": derived.line}
+    exec(_source(plain, key, bool(derived.columns)), scope)  # noqa: S102 - see the module's docstring
+    return RowShape(
+        table=table.name,
+        key=key,
+        columns=tuple(column.name for column in plain) + derived.columns,
+        keys=scope["keys"],
+        lines=scope["lines"],
+        has_instrument="instrument_id" in key,
+    )
+
+
+_OURS = ("instrument_id", "cycle_id")
+_KEYS: Mapping[type[Record], tuple[str, ...]] = {InstrumentListing: ("instrument",)}  # its table's key is our number
+_KEY_EXPRESSIONS = {"instrument_id": "ids[id(r.instrument)]", "instrument": "r.instrument.id"}
+
+
+def _source(columns: Sequence[Column[Any]], key: Sequence[str], derived: bool) -> str:
+    fields = "\\t".join(f"{{{_expression(column)}}}" for column in columns)
+    tail = "\\t{derived(r)}" if derived else ""
+    keys = ", ".join(f"[{_KEY_EXPRESSIONS.get(name, f'r.{name}')} for r in records]" for name in key)
+    return (
+        f"def keys(records, ids):\n    return ({keys},)\n"
+        "def lines(rows, ids, cycle_id):\n    moments, texts = Moments(), Texts()\n"
+        f"    return [f'{fields}{tail}\\t{{n}}\\n' for n, r in zip(rows.numbers, rows.records)]\n"
+    )
+
+
+def _expression(column: Column[Any]) -> str:
+    """Return the expression that spells one column of record `r`."""
+    name = column.name
+    if name == "instrument_id":
+        return "ids[id(r.instrument)]"
+    if name == "cycle_id":
+        return "cycle_id"
+    kind = column.type
+    if isinstance(kind, ARRAY):
+        text = f"array(r.{name})"
+    elif isinstance(kind, JSONB):
+        text = f"document(r.{name})"
+    elif isinstance(kind, DateTime):
+        text = f"moments[r.{name}]"
+    elif isinstance(kind, Text):
+        text = f"texts[r.{name}]"
+    else:
+        return f"NULL if r.{name} is None else r.{name}!s" if column.nullable else f"r.{name}!s"
+    return f"NULL if r.{name} is None else {text}" if column.nullable else text
+
+
+def clean(text: str) -> str:
+    """Return a text that PostgreSQL can hold: no NUL, no lone surrogates."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _array(values: Iterable[str]) -> str:
+    """Return a text[] literal, quoted and escaped for COPY."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return ("{" + ",".join(f'"{value}"' for value in quoted) + "}").translate(_ESCAPES)
+
+
+def _document(value: Mapping[str, Any]) -> str:
+    """Return a JSON document, escaped for COPY."""
+    return json.dumps(dict(value), ensure_ascii=False, sort_keys=True).translate(_ESCAPES)
+
+
+def chunks(rows: Rows, shape: RowShape, ids: Mapping[int, int], cycle_id: int) -> Iterator[bytes]:
+    """Yield the rows as COPY text, a few thousand at a time: the server parses while we spell the next ones.
+
+    A lone surrogate (JSON escapes can make one) goes out as the invalid UTF-8 that it is: the server refuses the row.
+    """
+    for start in range(0, len(rows), CHUNK_ROWS):
+        yield "".join(shape.lines(rows[start : start + CHUNK_ROWS], ids, cycle_id)).encode("utf-8", "surrogatepass")
+
+
+# --------------------------------------------------------------------------- order books
+
+_DEPTHS_BPS = (10, 50, 100)
+_IMBALANCE_LEVELS = 10
+
+Levels = tuple[tuple[Decimal, Decimal], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    """Columns that are computed from a record, and the COPY text of all of them."""
+
+    columns: tuple[str, ...] = ()
+    line: Callable[[Any], str] = str
+
+
+def book_measures(bids: Levels, asks: Levels) -> dict[str, Decimal | float | None]:
+    """Return what a book's columns beside its levels hold; prices in quote, sizes in base units.
+
+    With mid = (best_bid + best_ask) / 2: spread_bps = (best_ask - best_bid) / mid * 10000; imbalance = (bids - asks)
+    / (bids + asks) over the sizes of the ten best levels; depth_<side>_<n>bps = sizes of the levels whose price is
+    within n / 10000 of mid; reach_<side>_bps = distance of the last level from mid. All but the best prices are None
+    when a side is empty; imbalance also when all sizes are zero.
+    """
+    found: dict[str, Decimal | float | None] = dict.fromkeys(_BOOK_COLUMNS)
+    found["best_bid"] = bids[0][0] if bids else None
+    found["best_ask"] = asks[0][0] if asks else None
+    if not bids or not asks:
+        return found
+    mid = (bids[0][0] + asks[0][0]) / 2
+    found["spread_bps"] = float((asks[0][0] - bids[0][0]) / mid * 10000)
+    bid_size = sum(size for _, size in bids[:_IMBALANCE_LEVELS])
+    ask_size = sum(size for _, size in asks[:_IMBALANCE_LEVELS])
+    if bid_size + ask_size:
+        found["imbalance"] = float((bid_size - ask_size) / (bid_size + ask_size))
+    for side, levels in (("bid", bids), ("ask", asks)):
+        found[f"reach_{side}_bps"] = float(abs(levels[-1][0] - mid) / mid * 10000)
+        for bps in _DEPTHS_BPS:
+            width = mid * bps / 10000
+            found[f"depth_{side}_{bps}bps"] = sum((s for p, s in levels if abs(p - mid) <= width), Decimal(0))
+    return found
+
+
+_BOOK_COLUMNS = (
+    "best_bid",
+    "best_ask",
+    "spread_bps",
+    "imbalance",
+    *(f"depth_{side}_{bps}bps" for bps in _DEPTHS_BPS for side in ("bid", "ask")),
+    "reach_bid_bps",
+    "reach_ask_bps",
+)
+
+
+def _book_line(book: OrderBook) -> str:
+    measures = book_measures(book.bids, book.asks)
+    levels = (_numbers(side, part) for side in (book.bids, book.asks) for part in (0, 1))
+    return "\t".join([*levels, *(NULL if value is None else str(value) for value in measures.values())])
+
+
+def _numbers(levels: Levels, part: int) -> str:
+    return "{" + ",".join([str(level[part]) for level in levels]) + "}"
+
+
+def _instrument_line(listing: InstrumentListing) -> str:
+    item = listing.instrument
+    texts = (item.id, item.venue, item.base, item.quote, item.kind, item.venue_symbol, str(item.contract_size))
+    return "\t".join([text.translate(_ESCAPES) for text in texts])
+
+
+_DERIVED: Mapping[type[Record], _Derived] = {
+    InstrumentListing: _Derived(
+        ("instrument", "venue", "base", "quote", "kind", "venue_symbol", "contract_size"), _instrument_line
+    ),
+    OrderBook: _Derived(("bid_prices", "bid_sizes", "ask_prices", "ask_sizes", *_BOOK_COLUMNS), _book_line),
+}
+_NOTHING_DERIVED = _Derived()
+_SHAPES = {record_type: _shape(record_type) for record_type in TABLES}

@@ -1,0 +1,75 @@
+"""What every part of the suite shares: a real PostgreSQL per worker, a migrated database per test, a frozen clock."""
+
+import importlib.util
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from collector.clock import ManualClock, SystemClock
+from collector.storage.database import Database
+
+HERE = Path(__file__).parent
+FOREIGN = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
+NOW = datetime(2026, 3, 11, 14, 37, 42, tzinfo=UTC)
+
+
+def _load(path: Path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch):
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in [name for name in os.environ if name.upper().startswith("COLLECTOR_") or name.upper() in FOREIGN]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock(NOW)
+
+
+def _migrate(url: str) -> None:
+    database = Database(url, clock=SystemClock())
+    database.upgrade()
+    database.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A running server whose databases are copies of a migrated one; shared by the tests of one worker."""
+    tools = _load(HERE / "storage" / "cluster.py")
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    template = tools.build_template(shared / "postgres-template", prepare=_migrate)
+    with tools.TestCluster(base / "postgres", template=template) as running:
+        yield running
+
+
+@pytest.fixture
+def database_url(cluster):
+    """A fresh database without any table."""
+    url = cluster.create_database("template1")
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
+def migrated_url(cluster):
+    """A fresh database with all tables."""
+    url = cluster.create_database()
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture
+def database(migrated_url):
+    """A Database on a fresh one with all tables."""
+    opened = Database(migrated_url, clock=SystemClock())
+    yield opened
+    opened.close()
