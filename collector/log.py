@@ -22,6 +22,7 @@ from collector.config import LogSettings
 
 _folder: contextvars.ContextVar["CycleFolder | None"] = contextvars.ContextVar("cycle_folder", default=None)
 _ROOT = "collector"
+DAEMON = "Collector"  # the service whose lines tell the daemon's own life
 # Control characters would let a provider's text forge lines or colour a terminal.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _BARE = re.compile(r"[^\s\"=]+")
@@ -34,19 +35,19 @@ class ServiceLogger:
         self._service = service
         self._logger = logging.getLogger(f"{_ROOT}.{service}")
 
-    def debug(self, event: str, **fields: Any) -> None:
+    def debug(self, event: str, /, **fields: Any) -> None:
         self._write(logging.DEBUG, event, fields)
 
-    def info(self, event: str, **fields: Any) -> None:
+    def info(self, event: str, /, **fields: Any) -> None:
         self._write(logging.INFO, event, fields)
 
-    def warning(self, event: str, **fields: Any) -> None:
+    def warning(self, event: str, /, **fields: Any) -> None:
         self._write(logging.WARNING, event, fields)
 
-    def error(self, event: str, **fields: Any) -> None:
+    def error(self, event: str, /, **fields: Any) -> None:
         self._write(logging.ERROR, event, fields)
 
-    def defect(self, event: str, error: Exception, **fields: Any) -> None:
+    def defect(self, event: str, error: Exception, /, **fields: Any) -> None:
         """Write an error with its traceback: for defects of ours only."""
         self._logger.error(event, exc_info=error, extra={"service": self._service, "fields": fields})
 
@@ -139,6 +140,7 @@ class CycleFolder:
 class CycleHandler(logging.Handler):
     """Sends a record to its service's file in the cycle's folder; outside a cycle to collector.log.
 
+    What the daemon says about itself goes to both.
     When a file cannot be written the line goes to stderr and collection goes on.
     """
 
@@ -148,12 +150,14 @@ class CycleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         folder = _folder.get()
-        if folder is None:
+        service = getattr(record, "service", DAEMON)
+        if folder is None or service == DAEMON:
             self._outside.handle(record)
+        if folder is None:
             return
         line = self.format(record)
         try:
-            folder.write(getattr(record, "service", "Collector"), line)
+            folder.write(service, line)
         except (OSError, ValueError):  # disk full, folder deleted, or the file closed by a late thread
             sys.stderr.write(line + "\n")
 
@@ -173,6 +177,8 @@ def set_up_logging(settings: LogSettings, *, console: TextIO | None) -> None:
     root.setLevel(settings.level)
     root.propagate = False
     root.addHandler(handler)
+    for foreign in ("apscheduler", "urllib3"):  # what matters of them is said by our own events
+        logging.getLogger(foreign).setLevel(logging.CRITICAL)
     if console is not None:
         stream = logging.StreamHandler(console)
         stream.setFormatter(formatter)

@@ -1,0 +1,481 @@
+"""One cycle from plan to report: contains failures, never hides them.
+
+Workers fetch, parse and check; the thread that runs the cycle writes. Each source has its own pool, so a slow or
+dead provider delays nobody else. Every batch that was written stays written, whatever happens to the others.
+"""
+
+import contextvars
+import json
+import queue
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from collector import validate
+from collector.clock import Clock
+from collector.errors import (
+    CollectorError,
+    PayloadError,
+    StorageError,
+    StorageUnavailable,
+    VenueError,
+    VenueUnreachable,
+)
+from collector.http import Venue
+from collector.indicators.service import IndicatorService
+from collector.log import CycleFolder, cycle_folder, get_logger
+from collector.plan import Known, Task, due_tasks, plan_jobs
+from collector.records import (
+    Batch,
+    Candle,
+    CycleReport,
+    CycleState,
+    Dataset,
+    Instrument,
+    Interval,
+    Job,
+    Payload,
+    Record,
+    Reject,
+    SourceReport,
+    WriteResult,
+)
+from collector.sources.base import Collector
+from collector.storage.writer import Writer
+
+GROUP_BATCHES = 64  # batches in one transaction at most; a commit costs as much as about 50 rows
+GROUP_RECORDS = 10_000
+WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memory stays bounded
+STORE_ATTEMPTS = 4
+STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
+PROGRESS_EVERY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One provider as the cycle uses it."""
+
+    collector: Collector
+    venue: Venue
+    pool: ThreadPoolExecutor
+    service: str  # name of its log file
+
+    @property
+    def name(self) -> str:
+        return self.collector.name
+
+
+class Follower(Protocol):
+    """Knows what is stored and decides what is followed."""
+
+    def known(self, tasks: Sequence[Task], now: datetime) -> Known:
+        """Return what planning these tasks needs."""
+
+    def last_ok(self) -> Mapping[tuple[str, Dataset], datetime]:
+        """Return when each dataset was last fetched without a failure."""
+
+    def refresh(self) -> None:
+        """Match instruments to assets and choose what is followed, from stored ranks and prices."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one source did so far in this cycle."""
+
+    jobs_ok: int = 0
+    jobs_failed: int = 0
+    jobs_skipped: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    unchanged: int = 0
+    rejects: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    unreachable: str = ""  # the first message of a cycle in which the provider could not be reached
+    started: float = 0.0
+    finished: float = 0.0
+
+    def add(self, batch: Batch, result: WriteResult) -> None:
+        """Count one written batch."""
+        setattr(self, f"jobs_{batch.state}", getattr(self, f"jobs_{batch.state}") + 1)
+        for table, count in result.written.items():
+            self.rows[table] = self.rows.get(table, 0) + count
+        self.unchanged += result.unchanged
+        self.rejects += len(batch.rejects) + len(result.rejects)
+        if batch.error and batch.state == "failed":
+            self.errors[batch.error] = self.errors.get(batch.error, 0) + 1
+
+
+class CycleRunner:
+    """Runs one cycle at a time; owned by one thread."""
+
+    def __init__(
+        self,
+        *,
+        sources: Sequence[Source],
+        tasks: Sequence[Task],
+        deadlines: Mapping[str, timedelta],
+        follower: Follower,
+        writer: Writer,
+        hold_lock: Callable[[], None],
+        indicators: IndicatorService | None,
+        clock: Clock,
+        log_directory: Path,
+        instance: str,
+        simulated: bool,
+    ) -> None:
+        self._sources = {source.name: source for source in sources}
+        self._tasks = tasks
+        self._deadlines = deadlines
+        self._follower = follower
+        self._writer = writer
+        self._hold_lock = hold_lock
+        self._indicators = indicators
+        self._clock = clock
+        self._log_directory = log_directory
+        self._instance = instance
+        self._simulated = simulated
+        self._log = get_logger("Collector")
+        self._database_log = get_logger("Database")
+        self._down: set[str] = set()  # sources whose outage was said already
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the calls under way and start no further ones; from another thread or a signal. It is final."""
+        self._stopping = True
+        for source in self._sources.values():
+            source.venue.close()
+
+    def run(self, cadence: str) -> CycleReport:
+        """Run one cycle of a cadence and return its report.
+
+        Raises StorageError when it cannot even be recorded, LockHeld when another collector took over meanwhile.
+        """
+        self._hold_lock()
+        started_at = self._clock.now()
+        with cycle_folder(self._log_directory, started_at=started_at, cadence=cadence) as folder:
+            name = folder.path.name if folder else ""
+            cycle_id = self._writer.begin_cycle(
+                cadence, started_at, instance=self._instance, folder=name, simulated=self._simulated
+            )
+            run = _Run(cycle_id, cadence, folder, {name: Tally() for name in self._sources})
+            self._log.info("cycle_started", cycle=cycle_id, cadence=cadence, simulated=self._simulated)
+            indicator_rows = self._work(run)
+            report = self._report(run, started_at, indicator_rows)
+            self._writer.finish_cycle(report)
+            if folder:
+                _write_report(folder, report)
+            self._say(run, report)
+        return report
+
+    def _work(self, run: "_Run") -> int:
+        give_up_at = self._clock.monotonic() + self._deadlines[run.cadence].total_seconds()
+        for source in self._sources.values():
+            source.venue.begin(give_up_at)
+        for tasks in due_tasks(self._tasks, run.cadence, self._follower.last_ok()):
+            if tasks and not self._stopping:
+                self._stage(run, tasks, give_up_at)
+        return 0 if self._stopping else self._compute(run)
+
+    def _stage(self, run: "_Run", tasks: Sequence[Task], give_up_at: float) -> None:
+        """Run every job of a stage; afterwards decide anew what is followed when ranks or prices came."""
+        known = self._follower.known(tasks, self._clock.now())
+        jobs = [job for task in tasks for job in plan_jobs(task, known)]
+        done: queue.Queue[Batch] = queue.Queue(WAITING_BATCHES)
+        for name, source in self._sources.items():
+            mine = [job for job in jobs if job.source == name]
+            tally = run.tallies[name]
+            tally.started = tally.started or self._clock.monotonic()
+            _submit(source, [self._worker(run, source, job, done, give_up_at) for job in mine])
+        self._store_all(run, done, len(jobs))
+        if any(task.dataset in (Dataset.MARKETS, Dataset.TICKERS, Dataset.MARK_PRICES) for task in tasks):
+            self._follower.refresh()
+
+    def _worker(
+        self, run: "_Run", source: Source, job: Job, done: "queue.Queue[Batch]", give_up_at: float
+    ) -> "_Worker":
+        return _Worker(
+            run=run,
+            source=source,
+            job=job,
+            done=done,
+            clock=self._clock,
+            may_start=lambda: not self._stopping and self._clock.monotonic() < give_up_at,
+        )
+
+    def _store_all(self, run: "_Run", done: "queue.Queue[Batch]", expected: int) -> None:
+        """Write batches as they arrive, several in one transaction."""
+        stored, said_at = 0, self._clock.monotonic()
+        while stored < expected:
+            group = _next_group(done)
+            self._store(run, group)
+            stored += len(group)
+            if self._clock.monotonic() - said_at >= PROGRESS_EVERY_S:
+                said_at = self._clock.monotonic()
+                self._log.info("cycle_progress", cycle=run.cycle_id, jobs_done=stored, jobs=expected)
+
+    def _store(self, run: "_Run", group: Sequence[Batch]) -> None:
+        for batch, result in zip(group, self._write(run, group), strict=True):
+            tally = run.tallies[batch.job.source]
+            tally.add(batch, result)
+            tally.finished = self._clock.monotonic()
+            run.keep_rejects([*batch.rejects, *result.rejects])
+            run.touch(batch)
+
+    def _write(self, run: "_Run", group: Sequence[Batch]) -> Sequence[WriteResult]:
+        """Write a group, repeating while the database is away; then give its rows up and say so."""
+        for attempt in range(STORE_ATTEMPTS):
+            try:
+                return self._writer.write(run.cycle_id, group)
+            except StorageUnavailable as error:
+                self._database_log.warning("write_repeated", attempt=attempt + 1, reason=str(error))
+                self._clock.sleep(STORE_PAUSE_S * 2**attempt)
+            except StorageError as error:
+                self._database_log.error("write_failed", batches=len(group), reason=str(error))
+                break
+        rows = sum(len(batch.records) for batch in group)
+        self._database_log.error("rows_lost", batches=len(group), rows=rows)
+        run.storage_failed = True
+        return [WriteResult() for _ in group]
+
+    def _compute(self, run: "_Run") -> int:
+        """Compute indicators of every series this cycle touched; return the rows written."""
+        if self._indicators is None or not run.touched:
+            return 0
+        log = get_logger("TechnicalAnalysisService")
+        started, rows = self._clock.monotonic(), 0
+        try:
+            for blocks in self._indicators.blocks(run.touched):
+                rows += self._writer.write_indicators(run.cycle_id, blocks)
+        except StorageError as error:
+            run.storage_failed = True
+            log.warning("indicators_failed", reason=str(error))
+        duration = self._clock.monotonic() - started
+        log.info("indicators_computed", series=len(run.touched), rows=rows, duration_s=duration)
+        return rows
+
+    def _report(self, run: "_Run", started_at: datetime, indicator_rows: int) -> CycleReport:
+        sources = tuple(self._source_report(name, tally) for name, tally in run.tallies.items())
+        return CycleReport(
+            cycle_id=run.cycle_id,
+            cadence=run.cadence,
+            state=_state(sources, run.storage_failed),
+            started_at=started_at,
+            finished_at=self._clock.now(),
+            sources=sources,
+            indicator_rows=indicator_rows,
+            folder=run.folder.path.name if run.folder else "",
+            simulated=self._simulated,
+        )
+
+    def _source_report(self, name: str, tally: Tally) -> SourceReport:
+        return SourceReport(
+            source=name,
+            jobs_ok=tally.jobs_ok,
+            jobs_failed=tally.jobs_failed,
+            jobs_skipped=tally.jobs_skipped,
+            requests=self._sources[name].venue.counters().requests,
+            rows=dict(tally.rows),
+            unchanged=tally.unchanged,
+            rejects=tally.rejects,
+            errors=tuple(tally.errors),
+            duration_s=round(max(0.0, tally.finished - tally.started), 3),
+        )
+
+    def _say(self, run: "_Run", report: CycleReport) -> None:
+        """Log the end of the cycle; an outage once when it begins and once when it is over."""
+        for part in report.sources:
+            log = get_logger(self._sources[part.source].service)
+            if part.jobs_ok + part.jobs_failed + part.jobs_skipped:
+                log.info("source_finished", **_fields(part))
+            unreachable = run.tallies[part.source].unreachable
+            if unreachable and not part.jobs_ok and part.source not in self._down:
+                self._down.add(part.source)
+                log.warning(
+                    "source_unreachable",
+                    reason=unreachable,
+                    remedy="next try on schedule; see everything without a network with: make demo",
+                )
+            elif part.jobs_ok and part.source in self._down:
+                self._down.discard(part.source)
+                log.warning("source_is_back")
+        rows = sum(sum(part.rows.values()) for part in report.sources)
+        self._database_log.info("rows_stored", cycle=report.cycle_id, **_by_table(report))
+        seconds = (report.finished_at - report.started_at).total_seconds()
+        self._log.info(
+            "cycle_finished",
+            cycle=report.cycle_id,
+            cadence=report.cadence,
+            state=report.state.value,
+            rows=rows,
+            indicator_rows=report.indicator_rows,
+            failed_jobs=sum(part.jobs_failed for part in report.sources),
+            skipped_jobs=sum(part.jobs_skipped for part in report.sources),
+            duration_s=seconds,
+            folder=report.folder,
+        )
+
+
+class _Run:
+    """The state of the cycle in progress."""
+
+    def __init__(self, cycle_id: int, cadence: str, folder: CycleFolder | None, tallies: dict[str, Tally]) -> None:
+        self.cycle_id = cycle_id
+        self.cadence = cadence
+        self.folder = folder
+        self.tallies = tallies
+        self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # series -> first open time written
+        self.storage_failed = False
+
+    def touch(self, batch: Batch) -> None:
+        """Remember which candle series got rows, and from when on."""
+        for record in batch.records:
+            if isinstance(record, Candle):
+                series = (record.instrument, record.interval)
+                self.touched[series] = min(self.touched.get(series, record.open_time), record.open_time)
+
+    def keep_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Append rows that were not believed to rejects.jsonl."""
+        if self.folder is None or not rejects:
+            return
+        with (self.folder.path / "rejects.jsonl").open("a", encoding="utf-8") as file:
+            for item in rejects:
+                line = {"source": item.job.source, "dataset": item.job.dataset, "subject": item.job.subject}
+                file.write(json.dumps({**line, "reason": item.reason, "detail": item.detail, "row": item.row}) + "\n")
+
+    def keep_payload(self, job: Job, payload: Payload) -> None:
+        """Keep an answer that was not understood in failures/."""
+        if self.folder is not None:
+            name = f"{job.source}_{job.dataset}_{payload.sha256[:12]}.body"
+            self.folder.write_file(f"failures/{name}", payload.body.decode("utf-8", "backslashreplace"))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Worker:
+    """Fetches, parses and checks one job in a pool thread; always delivers exactly one batch."""
+
+    run: _Run
+    source: Source
+    job: Job
+    done: "queue.Queue[Batch]"
+    clock: Clock
+    may_start: Any
+
+    def __call__(self) -> None:
+        started_at = self.clock.now()
+        try:
+            batch = self._batch(started_at)
+        except Exception as defect:  # noqa: BLE001 - a defect in one source must not end the cycle of the others
+            get_logger(self.source.service).defect("source_defect", defect, **self._context())
+            batch = self._ended("failed", f"defect: {type(defect).__name__}: {defect}", started_at)
+        self.done.put(batch)
+
+    def _batch(self, started_at: datetime) -> Batch:
+        if not self.may_start():
+            return self._ended("skipped", "the cycle's time was over", started_at)
+        payloads: list[Payload] = []
+        records: list[Record] = []
+        rejects: list[Reject] = []
+        error = ""
+        try:
+            for item in self._items(payloads):
+                if isinstance(item, Reject):
+                    rejects.append(item)
+                else:
+                    records.append(item)
+        except (VenueError, PayloadError) as failure:
+            error = self._describe(failure, payloads)
+        batch = replace(
+            self._ended("failed" if error else "ok", error, started_at),
+            records=tuple(records),
+            rejects=tuple(rejects),
+            payloads=tuple(payloads),
+        )
+        checked = validate.check(batch, now=self.clock.now())
+        get_logger(self.source.service).debug(
+            "job_done",
+            state=checked.state,
+            records=len(checked.records),
+            rejects=len(checked.rejects),
+            **self._context(),
+        )
+        return checked
+
+    def _ended(self, state: str, error: str, started_at: datetime) -> Batch:
+        return Batch(job=self.job, state=state, error=error, started_at=started_at, finished_at=self.clock.now())
+
+    def _items(self, payloads: list[Payload]) -> Iterator[Record | Reject]:
+        parse = self.source.collector.parsers[self.job.dataset]
+        for payload in self.source.collector.fetch(self.job):
+            payloads.append(payload)
+            yield from parse(payload)
+
+    def _describe(self, failure: CollectorError, payloads: Sequence[Payload]) -> str:
+        log = get_logger(self.source.service)
+        if isinstance(failure, PayloadError):
+            self.run.keep_payload(self.job, payloads[-1]) if payloads else None
+            log.error("payload_not_understood", reason=str(failure), **self._context())
+        elif isinstance(failure, VenueUnreachable):
+            tally = self.run.tallies[self.source.name]
+            tally.unreachable = tally.unreachable or str(failure)
+            log.debug("call_failed", reason=str(failure), **self._context())
+        else:
+            log.warning("call_refused", reason=str(failure), kind=type(failure).__name__, **self._context())
+        return str(failure)
+
+    def _context(self) -> dict[str, Any]:
+        return {"cycle": self.run.cycle_id, "dataset": self.job.dataset, "subject": self.job.subject}
+
+
+def _submit(source: Source, workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        source.pool.submit(contextvars.copy_context().run, worker)  # log lines keep their cycle
+
+
+def _next_group(done: "queue.Queue[Batch]") -> list[Batch]:
+    """Wait for one batch, then take what else is ready, up to a transaction's size."""
+    group = [done.get()]
+    records = len(group[0].records)
+    while len(group) < GROUP_BATCHES and records < GROUP_RECORDS:
+        try:
+            group.append(done.get_nowait())
+        except queue.Empty:
+            break
+        records += len(group[-1].records)
+    return group
+
+
+def _state(sources: Sequence[SourceReport], storage_failed: bool) -> CycleState:
+    done = sum(part.jobs_ok for part in sources)
+    lost = sum(part.jobs_failed + part.jobs_skipped for part in sources)
+    if lost == 0 and not storage_failed:
+        return CycleState.OK
+    return CycleState.PARTIAL if done else CycleState.FAILED
+
+
+def _by_table(report: CycleReport) -> dict[str, int]:
+    counts: dict[str, int] = {"indicators": report.indicator_rows} if report.indicator_rows else {}
+    for part in report.sources:
+        for table, count in part.rows.items():
+            counts[table] = counts.get(table, 0) + count
+    return counts
+
+
+def _fields(part: SourceReport) -> dict[str, Any]:
+    row = asdict(part)
+    del row["source"]
+    row["rows"] = sum(part.rows.values())
+    row["errors"] = len(part.errors)
+    return row
+
+
+def _write_report(folder: CycleFolder, report: CycleReport) -> None:
+    try:
+        folder.write_file("report.json", json.dumps(asdict(report), default=_plain, indent=1) + "\n")
+    except OSError as error:
+        get_logger("Collector").warning("report_unwritable", folder=folder.path, reason=error.strerror)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

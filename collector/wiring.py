@@ -1,0 +1,442 @@
+"""The only place that builds objects from Settings, and lends them for as long as a command needs them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from collector.clients import BinanceSdk, CoingeckoSdk
+from collector.clock import Clock, SystemClock
+from collector.config import ROOT, Layer, Settings, SourceSettings, environment_name
+from collector.cycle import CycleRunner, Source
+from collector.errors import CollectorError, ConfigError
+from collector.following import DatabaseFollower
+from collector.http import Timeouts, Venue
+from collector.indicators.service import IndicatorService
+from collector.log import get_logger, prune_folders
+from collector.plan import Task
+from collector.records import CycleReport, Dataset
+from collector.resilience.breaker import Breaker
+from collector.resilience.quota import Quota
+from collector.scheduler import Daemon
+from collector.simulator.venues import Simulator
+from collector.sources import SOURCES
+from collector.sources.base import Collector, Limit, Plan
+from collector.status import Overview, load_overview
+from collector.storage.database import Database
+from collector.storage.embedded import EmbeddedPostgres, find_postgres
+from collector.storage.reader import Reader
+from collector.storage.writer import Writer
+
+SERVICES = {"coingecko": "CoingeckoService", "binance_futures": "BinanceService", "okx": "OkxService"}
+SDKS: Mapping[str, Callable[[Venue], Any]] = {"coingecko": CoingeckoSdk, "binance_futures": BinanceSdk}
+SIMULATOR_START_S = 30
+DEFAULT_DATABASE_PORT = 5432
+
+
+# --------------------------------------------------------------------------- database
+
+
+@contextmanager
+def open_database(settings: Settings, *, lasting: bool = False) -> Iterator[Database]:
+    """Lend the configured database; without an address the embedded server is started, or shared if it runs.
+
+    `lasting` is for the daemon: it takes the server over when the process that ran it ends.
+    """
+    clock = SystemClock()
+    with ExitStack() as stack:
+        url = settings.database.url.get_secret_value()
+        if not url:
+            url = stack.enter_context(_embedded(settings, clock, lasting=lasting)).url
+        database = Database(url, clock=clock)
+        stack.callback(database.close)
+        yield database
+
+
+def _embedded(settings: Settings, clock: Clock, *, lasting: bool) -> EmbeddedPostgres:
+    return EmbeddedPostgres(settings.data_dir / "postgres", clock=clock, take_over=lasting)
+
+
+@contextmanager
+def psql(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
+    """Lend the path of a psql and the environment in which it opens the configured database."""
+    program = str(find_postgres().program("psql"))
+    with open_database(settings) as database:
+        url = database.url
+        query = {key: str(value) for key, value in url.query.items()}
+        values = {
+            "PGHOST": url.host or query.get("host"),
+            "PGPORT": str(url.port or query.get("port", DEFAULT_DATABASE_PORT)),
+            "PGUSER": url.username,
+            "PGPASSWORD": url.password,
+            "PGDATABASE": url.database,
+            "PGSSLMODE": query.get("sslmode"),
+            "PGTZ": "UTC",
+        }
+        yield program, {**os.environ, **{key: value for key, value in values.items() if value}}
+
+
+# --------------------------------------------------------------------------- sources
+
+
+def build_source(name: str, settings: Settings, clock: Clock) -> Source:
+    """Return one provider, ready to be called. Raises ConfigError for an unknown name, plan or dataset."""
+    kind, part = _source_class(name, settings), settings.sources[name]
+    plan = _plan(name, kind, part)
+    key = part.api_key.get_secret_value() if part.api_key else ""
+    service = SERVICES.get(name, f"{name.title().replace('_', '')}Service")
+    venue = Venue(
+        source=name,
+        base_url=part.base_url or plan.base_url,
+        check=kind.check,
+        used_weight=kind.used_weight,
+        quota=Quota(_limits(name, part, plan), clock=clock, reserve=settings.http.reserve_pct / 100),
+        breaker=Breaker(clock=clock),
+        clock=clock,
+        timeouts=Timeouts(
+            connect=settings.http.connect_timeout_s,
+            read=settings.http.read_timeout_s,
+            total=settings.http.total_timeout_s,
+        ),
+        max_body=settings.http.max_body_mb * 1024 * 1024,
+        headers={plan.key_header: key} if plan.key_header and key else {},
+        secrets=(key,) if key else (),
+        on_event=get_logger(service).debug,
+    )
+    transport = SDKS[name](venue) if name in SDKS else venue
+    pool = ThreadPoolExecutor(part.parallelism, thread_name_prefix=name)
+    return Source(collector=_collector(name, kind, transport, clock, plan), venue=venue, pool=pool, service=service)
+
+
+def _collector(name: str, kind: Any, transport: Any, clock: Clock, plan: Plan) -> Collector:
+    collector: Collector = kind(transport, clock, history=plan.history) if name == "coingecko" else kind(transport)
+    return collector
+
+
+def _source_class(name: str, settings: Settings) -> Any:
+    if name not in SOURCES:
+        raise ConfigError(f"sources.{name}: no such source; known are {', '.join(SOURCES)}")
+    if name not in settings.sources:
+        raise ConfigError(f"sources.{name}: is not configured; add it under sources in config/config.yaml")
+    return SOURCES[name]
+
+
+def _plan(name: str, kind: Any, part: SourceSettings) -> Plan:
+    path = f"sources.{name}.plan"
+    if part.plan not in kind.plans:
+        raise ConfigError(f"{path}: {part.plan!r} is no plan of this provider; use one of {', '.join(kind.plans)}")
+    plan: Plan = kind.plans[part.plan]
+    if part.api_key and plan.key_header is None:
+        keyed = [other for other, found in kind.plans.items() if found.key_header]
+        choice = f"set {path} to one of {', '.join(keyed)}" if keyed else "remove the key"
+        raise ConfigError(f"sources.{name}.api_key: the plan {part.plan!r} uses no key; {choice}")
+    if plan.key_header and not part.api_key:
+        needed = environment_name(f"sources.{name}.api_key")
+        raise ConfigError(f"sources.{name}.api_key: the plan {part.plan!r} needs a key; set {needed}")
+    return plan
+
+
+def _limits(name: str, part: SourceSettings, plan: Plan) -> list[Limit]:
+    scopes = {limit.scope for limit in plan.limits}
+    for scope in part.limits:
+        if scope not in scopes:
+            known = ", ".join(sorted(scopes))
+            raise ConfigError(f"sources.{name}.limits.{scope}: no such metered scope; use one of {known}")
+    own = [Limit(scope=scope, capacity=item.capacity, window=item.window) for scope, item in part.limits.items()]
+    return [limit for limit in plan.limits if limit.scope not in part.limits] + own
+
+
+def build_tasks(settings: Settings) -> list[Task]:
+    """Return every enabled dataset of every enabled source."""
+    return [
+        _task(settings, name, dataset)
+        for name, part in settings.sources.items()
+        if part.enabled
+        for dataset, choice in part.datasets.items()
+        if choice.enabled
+    ]
+
+
+def _task(settings: Settings, name: str, dataset: Dataset) -> Task:
+    shapes = _source_class(name, settings).shapes
+    if dataset not in shapes:
+        raise ConfigError(
+            f"sources.{name}.datasets.{dataset}: this source does not give it; it gives {', '.join(shapes)}"
+        )
+    choice = settings.sources[name].datasets[dataset]
+    if dataset is Dataset.CANDLES and not choice.intervals:
+        raise ConfigError(f"sources.{name}.datasets.candles.intervals: is empty; name at least one, as [1m, 1h]")
+    return Task(
+        source=name,
+        dataset=dataset,
+        shape=shapes[dataset],
+        cadence=choice.cadence,
+        intervals=choice.intervals,
+        history=choice.history,
+        levels=choice.levels,
+        assets=choice.assets,
+        lookback=choice.lookback,
+        top=settings.universe.top,
+    )
+
+
+@contextmanager
+def one_source(settings: Settings, name: str) -> Iterator[Collector]:
+    """Lend one provider for a look by hand."""
+    source = build_source(name, settings, SystemClock())
+    try:
+        yield source.collector
+    finally:
+        close_source(source)
+
+
+def close_source(source: Source) -> None:
+    """End the source's calls and threads."""
+    source.venue.close()
+    source.pool.shutdown(wait=True, cancel_futures=True)
+
+
+# --------------------------------------------------------------------------- collecting
+
+
+@dataclass(frozen=True, slots=True)
+class Collecting:
+    """What a command that collects works with; one per process, under the writer's lock."""
+
+    runner: CycleRunner
+    reader: Reader
+    database: Database
+
+
+@contextmanager
+def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[Collecting]:
+    """Lend a ready collector: sources built, database migrated and locked, dead cycles closed.
+
+    Raises LockHeld while another collector works on the database.
+    """
+    clock = SystemClock()
+    with ExitStack() as stack:
+        tasks = build_tasks(settings)
+        sources = [build_source(name, settings, clock) for name, part in settings.sources.items() if part.enabled]
+        for source in sources:
+            stack.callback(close_source, source)
+        database = stack.enter_context(open_database(settings, lasting=True))
+        hold_lock = stack.enter_context(_writer_lock(database))
+        say(f"database: {describe_database(settings, database)}")
+        for revision in database.upgrade():
+            say(f"database: applied {revision}")
+        writer, reader = Writer(database), Reader(database)
+        for cycle_id in writer.abandon_running(clock.now()):
+            get_logger("Collector").warning("cycle_abandoned", cycle=cycle_id, reason="its process died")
+        runner = CycleRunner(
+            sources=sources,
+            tasks=tasks,
+            deadlines={name: cadence.deadline for name, cadence in settings.cadences.items()},
+            follower=DatabaseFollower(settings.universe, reader, writer, clock),
+            writer=writer,
+            hold_lock=hold_lock,
+            indicators=_indicators(settings, reader),
+            clock=clock,
+            log_directory=settings.logs.directory,
+            instance=f"{socket.gethostname()}:{os.getpid()}",
+            simulated=settings.simulated,
+        )
+        yield Collecting(runner, reader, database)
+
+
+@contextmanager
+def _writer_lock(database: Database) -> Iterator[Callable[[], None]]:
+    """Hold the writer's lock; the function lent takes it anew when it was lost with its connection."""
+    with ExitStack() as stack:
+        lock = stack.enter_context(database.writer_lock())
+
+        def hold() -> None:
+            nonlocal lock
+            if not lock.still_held():
+                stack.close()
+                lock = stack.enter_context(database.writer_lock())
+
+        yield hold
+
+
+def _indicators(settings: Settings, reader: Reader) -> IndicatorService | None:
+    part = settings.indicators
+    if not part.enabled:
+        return None
+    extra = [(item.function, dict(item.parameters)) for item in part.extra]
+    return IndicatorService(reader, intervals=part.intervals, swing_lookback=part.swing_lookback, extra=extra)
+
+
+def describe_database(settings: Settings, database: Database) -> str:
+    """Return where rows go, for people; without a password."""
+    if settings.database.url.get_secret_value():
+        return database.safe_url
+    folder = settings.data_dir / "postgres"
+    return f"embedded PostgreSQL in {folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder}"
+
+
+def run_once(settings: Settings, cadence: str | None) -> CycleReport:
+    """Run one cycle of a cadence (default: the first configured) and return its report."""
+    name = cadence or next(iter(settings.cadences))
+    if name not in settings.cadences:
+        raise ConfigError(f"--cadence: {name!r} is no cadence; use one of {', '.join(settings.cadences)}")
+    with open_collecting(settings, lambda _: None) as collecting, _stopped_by_signals(collecting.runner.stop):
+        report = collecting.runner.run(name)
+    _keep_house(settings, report)
+    return report
+
+
+def run_daemon(settings: Settings, *, say: Callable[[str], None], cycles: int = 0) -> None:
+    """Collect until a signal; with `cycles`, until that many of the first cadence and one of each other have ended."""
+    if settings.simulated:
+        say("SIMULATED: every number below is made up")
+    with open_collecting(settings, say) as collecting:
+        done: dict[str, int] = dict.fromkeys(settings.cadences, 0)
+
+        def after_cycle(report: CycleReport) -> None:
+            _keep_house(settings, report)
+            done[report.cadence] += 1
+            first = next(iter(settings.cadences))
+            if cycles and done[first] >= cycles and all(done.values()):
+                daemon.stop()
+
+        daemon = Daemon(
+            runner=collecting.runner,
+            cadences=settings.cadences,
+            overdue=_overdue(settings, collecting.reader),
+            clock=SystemClock(),
+            after_cycle=after_cycle,
+            notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
+        )
+        say(f"logs: {settings.logs.directory}/latest; stop with Ctrl+C")
+        daemon.handle_signals()
+        daemon.run()
+
+
+def _overdue(settings: Settings, reader: Reader) -> list[str]:
+    """Return the cadences to run at once: the first always, others when their turn was missed or never came."""
+    last = reader.last_cycle_starts()
+    now = SystemClock().now()
+    first = next(iter(settings.cadences))
+    return [
+        name
+        for name, cadence in settings.cadences.items()
+        if name == first or name not in last or now - last[name] >= (cadence.every or timedelta(days=1))
+    ]
+
+
+def _keep_house(settings: Settings, report: CycleReport) -> None:
+    prune_folders(settings.logs, report.finished_at)
+
+
+@contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the running cycle early; it is recorded as far as it came."""
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --------------------------------------------------------------------------- looking
+
+
+def load_status(settings: Settings, *, cycles: int) -> Overview:
+    """Return what `status` shows."""
+    clock = SystemClock()
+    with open_database(settings) as database:
+        return load_overview(
+            Reader(database),
+            describe_database(settings, database),
+            cycles=cycles,
+            now=clock.now(),
+            simulated=settings.simulated,
+        )
+
+
+# --------------------------------------------------------------------------- simulator
+
+
+def demo_layer() -> Layer:
+    """Return the settings of the demo: its own database and logs, a small universe, short cadences."""
+    return Layer(
+        "demo",
+        {
+            "simulated": True,
+            "data_dir": "data/demo",
+            "logs": {"directory": "logs/demo"},
+            "database": {"url": ""},
+            "universe": {"top": 25},
+            "cadences": {
+                "market": {"every": "20s", "cron": None, "offset": "0s", "deadline": "2m"},
+                "hourly": {"every": "1m", "cron": None, "offset": "5s", "deadline": "2m"},
+                "daily": {"every": "10m", "cron": None, "offset": "10s", "deadline": "2m"},
+            },
+            "sources": {
+                "coingecko": {
+                    "plan": "public",
+                    "api_key": None,
+                    "limits": {"calls": {"capacity": 30, "window": "1m"}},
+                    "datasets": {
+                        "asset_details": {"assets": 2},
+                        "market_history": {"assets": 2},
+                        "candles": {"assets": 2},
+                    },
+                },
+            },
+        },
+    )
+
+
+def addresses_layer(addresses: Mapping[str, str]) -> Layer:
+    """Return the settings that send each source to the simulator."""
+    return Layer(
+        "simulator", {"sources": {name: {"base_url": url} for name, url in addresses.items() if name in SOURCES}}
+    )
+
+
+@contextmanager
+def simulator_process() -> Iterator[dict[str, str]]:
+    """Lend the addresses of simulated providers that run in a process of their own, for as long as we live."""
+    command = [sys.executable, str(ROOT / "main.py"), "simulate", "--port", "0", "--json", "--attached"]
+    # Its own session: a Ctrl+C reaches us alone, and the providers stay up until the last call has ended.
+    with subprocess.Popen(  # noqa: S603 - our own program
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise CollectorError(f"the simulator did not start (status {process.wait(SIMULATOR_START_S)})")
+            yield json.loads(line)
+        finally:
+            process.terminate()
+            process.wait(SIMULATOR_START_S)
+
+
+def serve_simulator(simulator: Simulator, announce: Callable[[dict[str, str]], None], *, attached: bool) -> None:
+    """Serve until a signal; when `attached`, until standard input closes, which it does when the parent dies."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def end_with_input() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    with simulator:
+        announce(simulator.base_urls)
+        if attached:
+            threading.Thread(target=end_with_input, daemon=True).start()
+        stop.wait()
