@@ -139,6 +139,7 @@ class CycleRunner:
         self._log = get_logger("Collector")
         self._database_log = get_logger("Database")
         self._down: set[str] = set()  # sources whose outage was said already
+        self._pauses: dict[str, bool] = {}  # source -> whether its stored state is a pause
         self._stopping = False
 
     def stop(self) -> None:
@@ -163,6 +164,7 @@ class CycleRunner:
             self._log.info("cycle_started", cycle=cycle_id, cadence=cadence, simulated=self._simulated)
             indicator_rows = self._work(run)
             report = self._report(run, started_at, indicator_rows)
+            self._remember_pauses()
             self._writer.finish_cycle(report)
             if folder:
                 _write_report(folder, report)
@@ -238,6 +240,15 @@ class CycleRunner:
         self._database_log.error("rows_lost", batches=len(group), rows=rows)
         run.storage_failed = True
         return [WriteResult() for _ in group]
+
+    def _remember_pauses(self) -> None:
+        """Store what providers asked of us, so that a restart obeys it too."""
+        for source in self._sources.values():
+            state = source.venue.quota.state()
+            pause = (state.paused_until, state.reason, state.banned)
+            if state.paused_until is not None or self._pauses.get(source.name):
+                self._writer.save_provider_state(source.name, *pause)
+            self._pauses[source.name] = state.paused_until is not None
 
     def _compute(self, run: "_Run") -> int:
         """Compute indicators of every series this cycle touched; return the rows written."""

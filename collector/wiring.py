@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -237,6 +237,7 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
         writer, reader = Writer(database), Reader(database)
         for cycle_id in writer.abandon_running(clock.now()):
             get_logger("Collector").warning("cycle_abandoned", cycle=cycle_id, reason="its process died")
+        _obey_stored_pauses(sources, writer)
         runner = CycleRunner(
             sources=sources,
             tasks=tasks,
@@ -251,6 +252,14 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
             simulated=settings.simulated,
         )
         yield Collecting(runner, reader, database)
+
+
+def _obey_stored_pauses(sources: Sequence[Source], writer: Writer) -> None:
+    states = writer.load_provider_states()
+    for source in sources:
+        state = states.get(source.name)
+        if state is not None and state.paused_until is not None:
+            source.venue.quota.pause(state.paused_until, state.reason, banned=state.banned)
 
 
 @contextmanager
