@@ -1,8 +1,8 @@
 """Indicators against bare TA-Lib: 300 series of 500 bars, best of several rounds, as ratios.
 
-Prints the time of the TA-Lib calls that the standard columns need and nothing else ("bare"), of our TA-Lib columns
-("part": the same work with stretches, OBV and still prices), and of every standard column with pivot levels, swings
-and warm-up ("all"). The target is 1.5 times bare. Run from the root of the repository: python -m benchmarks.indicators
+Prints the time of the TA-Lib calls that the standard columns rest on and nothing else ("bare"; the last three find the
+swing), of our TA-Lib columns ("part": the same work without the swing, with stretches, OBV and still prices), and of
+every standard column with pivot levels, swings and warm-up ("all"). The target is 1.5 times bare. Run from the root of the repository: python -m benchmarks.indicators
 """
 
 import argparse
@@ -14,6 +14,7 @@ import numpy as np
 import talib
 
 from collector.indicators.compute import Bars, Series, compute_many
+from collector.indicators.levels import SWING_LOOKBACK
 from collector.indicators.stretch import on_balance_volume, talib_columns
 
 SERIES, BARS, WIDTH = 300, 500, 3600
@@ -43,6 +44,9 @@ def bare(bars: Bars) -> None:
     talib.ADX(high, low, close, 14)
     talib.STOCH(high, low, close, 14, 3, 0, 3, 0)
     talib.OBV(close, bars.volume)
+    talib.MAX(high, SWING_LOOKBACK)
+    talib.MIN(low, SWING_LOOKBACK)
+    talib.AROONOSC(high, low, SWING_LOOKBACK - 1)
 
 
 def part(bars: Bars) -> None:

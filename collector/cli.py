@@ -27,8 +27,9 @@ OK, NOT_ALL_WELL, USAGE, LOCKED, DEFECT = 0, 1, 2, 3, 70
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
-    parser = build_parser()
-    arguments = parser.parse_args(words)
+    own, passed_on = _split_psql(sys.argv[1:] if words is None else words)
+    arguments = build_parser().parse_args(own)
+    arguments.passed_on = passed_on
     try:
         return int(arguments.command(arguments))
     except LockHeld as error:
@@ -42,6 +43,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return 130
     finally:
         tear_down_logging()
+
+
+def _split_psql(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Return our words and those for psql: whatever follows `psql` is its own, options like -c included."""
+    if "psql" not in words:
+        return words, ()
+    place = words.index("psql") + 1
+    return words[:place], words[place:]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -94,8 +103,9 @@ def _add_looking(commands: Any) -> None:
     command.add_argument("--cycles", type=int, default=10, metavar="N", help="how many cycles to show (default 10)")
     command.add_argument("--json", action="store_true", help="print as JSON")
     command.set_defaults(command=_status)
-    command = commands.add_parser("psql", help="open psql on the database: psql -c 'select * from cycles'")
-    command.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on to psql")
+    command = commands.add_parser(
+        "psql", help="open psql on the database; what follows is psql's: psql -c 'select ...'"
+    )
     command.set_defaults(command=_psql)
     command = commands.add_parser(
         "check-source", help="fetch one of each dataset of a source; print rows and freshness"
@@ -189,7 +199,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _psql(arguments: argparse.Namespace) -> int:
     with wiring.psql(_settings(arguments)) as (program, environment):
-        return subprocess.run([program, *arguments.arguments], env=environment, check=False).returncode  # noqa: S603
+        return subprocess.run([program, *arguments.passed_on], env=environment, check=False).returncode  # noqa: S603
 
 
 def _check_source(arguments: argparse.Namespace) -> int:

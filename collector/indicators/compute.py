@@ -21,14 +21,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.indicators.levels import (
-    PIVOT_COLUMNS,
-    SWING_COLUMNS,
-    SWING_LOOKBACK,
-    pivot_days,
-    swing_ends,
-    swing_levels,
-)
+from collector.indicators.levels import PIVOT_COLUMNS, SWING_COLUMNS, SWING_LOOKBACK, pivot_levels, swing_levels
 from collector.indicators.stretch import (
     FIRST_BAR,
     Columns,
@@ -41,7 +34,8 @@ from collector.indicators.stretch import (
 
 LOOKBACK = 2880  # bars before the first wanted one; derived above
 
-STANDARD = (*FIRST_BAR, *PIVOT_COLUMNS, *SWING_COLUMNS)
+LEVEL_COLUMNS = (*PIVOT_COLUMNS, *SWING_COLUMNS)
+STANDARD = (*FIRST_BAR, *LEVEL_COLUMNS)
 
 SLOWEST = max(FIRST_BAR.values())  # the first bar of a stretch at which all of `FIRST_BAR` have values
 
@@ -99,9 +93,9 @@ def compute(series: Series, *, swing_lookback: int = SWING_LOOKBACK) -> Indicato
 def compute_many(series: Iterable[Series], *, swing_lookback: int = SWING_LOOKBACK) -> Iterator[Indicators]:
     """Yield the indicators of each series, in order.
 
-    They are computed as they are asked for: a caller that drops one before it takes the next keeps memory small and
-    the processor's cache warm. Raises ValueError when a series has no bars, when widths differ, or when times do not
-    ascend.
+    They are computed as they are asked for, and share working memory: the columns of one are valid until the next one
+    is taken, so copy what you keep. That keeps memory small and the processor's cache warm. Raises ValueError when a
+    series has no bars, when widths differ, or when times do not ascend.
     """
     room = _Room()
     group: list[Series] = []
@@ -131,9 +125,6 @@ def stretches_of(open_time: NDArray[np.int64], width: int, starts: Sequence[int]
     return list(pairwise([*np.flatnonzero(breaks).tolist(), len(open_time)]))
 
 
-_ROWS = 9  # of a group's block: five inputs and the four of `swing_ends`
-
-
 class _Room:
     """Working memory that is kept from group to group.
 
@@ -142,10 +133,10 @@ class _Room:
     """
 
     def __init__(self) -> None:
-        self._block = np.empty((_ROWS, GROUP_BARS))
+        self._block = np.empty((5 + len(LEVEL_COLUMNS), GROUP_BARS))
 
     def rows(self, bars: int) -> Floats:
-        """Return `_ROWS` rows with room for `bars` bars; what was in there is lost."""
+        """Return one row per shared input and column, with room for `bars` bars; what was in there is lost."""
         if bars > self._block.shape[1]:
             self._block = np.empty((len(self._block), bars))
         return self._block[:, :bars]
@@ -169,15 +160,15 @@ class _Group:
         self.volume = np.concatenate([part.volume for part in parts], out=block[4])
         width, starts = parts[0].width, self.edges[:-1]
         self.stretches = stretches_of(open_time, width, starts)
-        self.swings = swing_ends(self.high, self.low, self.stretches, swing_lookback, out=block[5:])
+        self.levels = block[5:]
+        pivots, swings = self.levels[: len(PIVOT_COLUMNS)], self.levels[len(PIVOT_COLUMNS) :]
         daily = [_day_prices(item.daily) for item in group]
         prices = open_time, self.high, self.low, self.close
-        self.pivots = pivot_days(*prices, width=width, starts=starts, daily=daily)
-        self.days = np.searchsorted(self.pivots.first, self.edges).tolist()  # each series' first day, and the end
+        pivot_levels(*prices, width=width, starts=starts, daily=daily, out=pivots)
+        swing_levels(self.high, self.low, self.stretches, swing_lookback, out=swings)
         missing = np.isnan(self.volume)
         self.unknown = missing if missing.any() else None
-        no_pivot = np.repeat(np.isnan(self.pivots.levels[0]), self.pivots.bars)
-        self.warm = ~(np.isnan(self.swings[0]) | no_pivot | missing)  # there is an OBV exactly where there is a volume
+        self.warm = ~(np.isnan(pivots[0] + swings[0]) | missing)  # there is an OBV exactly where there is a volume
         for start, stop in self.stretches:
             self.warm[start : min(start + SLOWEST, stop)] = False
 
@@ -185,11 +176,9 @@ class _Group:
 def _compute_group(group: Sequence[Series], room: _Room, swing_lookback: int) -> Iterator[Indicators]:
     shared = _Group(group, room, swing_lookback)
     opens = [start for start, _ in shared.stretches]
-    for item, (start, stop), days in zip(group, pairwise(shared.edges), pairwise(shared.days), strict=True):
+    for item, (start, stop) in zip(group, pairwise(shared.edges), strict=True):
         own = shared.stretches[bisect_left(opens, start) : bisect_left(opens, stop)]
-        columns = _columns(item, shared, (start, stop), own)
-        columns.update(zip(PIVOT_COLUMNS, shared.pivots.of_days(*days), strict=True))
-        yield Indicators(columns, shared.warm[start:stop])
+        yield Indicators(_columns(item, shared, (start, stop), own), shared.warm[start:stop])
 
 
 def _columns(item: Series, shared: _Group, span: Stretch, stretches: Sequence[Stretch]) -> Columns:
@@ -199,7 +188,7 @@ def _columns(item: Series, shared: _Group, span: Stretch, stretches: Sequence[St
     columns["obv"] = obv = on_balance_volume(close, shared.volume, runs, span)
     if item.anchor is not None and runs and runs[0][0] == span[0]:
         _anchor_obv(obv[: runs[0][1] - span[0]], item.bars.open_time, item.anchor)
-    columns.update(zip(SWING_COLUMNS, swing_levels(shared.swings[:, span[0] : span[1]]), strict=True))
+    columns.update(zip(LEVEL_COLUMNS, shared.levels[:, span[0] : span[1]], strict=True))
     return columns
 
 

@@ -10,7 +10,6 @@ swing counts as a rise. f is 0.236, 0.382, 0.5, 0.618, 0.786.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from inspect import unwrap
 
 import numpy as np
@@ -32,20 +31,7 @@ _RATIOS = np.array([[0.236], [0.382], [0.5], [0.618], [0.786]])
 _MAX, _MIN, _AROONOSC = unwrap(talib.MAX), unwrap(talib.MIN), unwrap(talib.AROONOSC)
 
 
-@dataclass(frozen=True, slots=True)
-class PivotDays:
-    """Pivot levels by day instead of by bar: a row per name of `PIVOT_COLUMNS`, a column per day of each series."""
-
-    levels: Floats
-    first: NDArray[np.intp]  # index of each day's first bar
-    bars: NDArray[np.intp]  # how many bars each day has
-
-    def of_days(self, start: int, stop: int) -> Floats:
-        """Return the levels of the bars of days [start, stop), a column per bar."""
-        return np.repeat(self.levels[:, start:stop], self.bars[start:stop], axis=1)
-
-
-def pivot_days(
+def pivot_levels(
     open_time: NDArray[np.int64],
     high: Floats,
     low: Floats,
@@ -54,17 +40,18 @@ def pivot_days(
     width: int,
     starts: Sequence[int] = (0,),
     daily: Sequence[DayPrices | None] = (None,),
-) -> PivotDays:
-    """Return the pivot levels of bars of `width` seconds.
+    out: Floats | None = None,
+) -> Floats:
+    """Return one row per name of `PIVOT_COLUMNS` for bars of `width` seconds, in `out` when it is given.
 
     Several series may be laid end to end; `starts` are the indexes of their first bars, `daily` their 1d bars.
     Bars shorter than a day take the previous UTC day from themselves when every bar of it is there, otherwise from
     `daily`, otherwise the value is NaN. Bars of a day or longer take the bar before, NaN when that one is missing.
     """
-    count = len(open_time)
+    levels = np.empty((len(PIVOT_COLUMNS), len(high))) if out is None else out
     if width >= DAY:
-        prices = _previous_bar(open_time, high, low, close, width=width, starts=starts)
-        return PivotDays(_classic(*prices), np.arange(count), np.ones(count, dtype=np.intp))
+        levels[:] = _classic(*_previous_bar(open_time, high, low, close, width=width, starts=starts))
+        return levels
     first, whole = _days(open_time, width, starts)
     prices = np.full((3, len(first)), np.nan)
     prices[0, 1:] = np.maximum.reduceat(high, first)[:-1]
@@ -73,7 +60,10 @@ def pivot_days(
     prices[:, ~whole] = np.nan
     if any(item is not None for item in daily):
         _fill_from_daily(prices, open_time[first] // DAY, np.searchsorted(starts, first, side="right") - 1, daily)
-    return PivotDays(_classic(*prices), first, np.diff(first, append=count))
+    bars_of_day = np.diff(first, append=len(open_time))
+    for row, by_day in zip(levels, _classic(*prices), strict=True):
+        row[:] = np.repeat(by_day, bars_of_day)
+    return levels
 
 
 def needs_daily(open_time: NDArray[np.int64], width: int, since: int) -> bool:
@@ -84,7 +74,7 @@ def needs_daily(open_time: NDArray[np.int64], width: int, since: int) -> bool:
     return not bool(whole[open_time[first] // DAY >= since // DAY].all())
 
 
-def swing_ends(
+def swing_levels(
     high: Floats,
     low: Floats,
     stretches: Sequence[Stretch],
@@ -92,28 +82,20 @@ def swing_ends(
     *,
     out: Floats | None = None,
 ) -> Floats:
-    """Return each bar's swing as four rows, in `out` when it is given: high, low, the later of them, the way back.
+    """Return one row per name of `SWING_COLUMNS`, in `out` when it is given.
 
     The values are NaN in the first `lookback` - 1 bars of each stretch.
     """
-    ends = np.empty((4, len(high))) if out is None else out
-    ends[0] = top = _MAX(high, lookback)
-    ends[1] = bottom = _MIN(low, lookback)
+    levels = np.empty((len(SWING_COLUMNS), len(high))) if out is None else out
+    levels[0] = top = _MAX(high, lookback)
+    levels[1] = bottom = _MIN(low, lookback)
     # Aroon counts bars since each extreme over period + 1 bars, the newest of equals first: its sign is the direction.
     rising = _AROONOSC(high, low, lookback - 1) >= 0
-    ends[2] = np.where(rising, top, bottom)
-    np.subtract(np.where(rising, bottom, top), ends[2], out=ends[3])
+    end = np.where(rising, top, bottom)
+    np.multiply(_RATIOS, np.where(rising, bottom, top) - end, out=levels[2:])
+    levels[2:] += end
     for start, stop in stretches:
-        ends[:, start : min(start + lookback - 1, stop)] = np.nan
-    return ends
-
-
-def swing_levels(ends: Floats) -> Floats:
-    """Return one row per name of `SWING_COLUMNS` from the rows of `swing_ends`."""
-    levels = np.empty((len(SWING_COLUMNS), ends.shape[1]))
-    levels[:2] = ends[:2]
-    np.multiply(_RATIOS, ends[3], out=levels[2:])
-    levels[2:] += ends[2]
+        levels[:, start : min(start + lookback - 1, stop)] = np.nan
     return levels
 
 

@@ -224,15 +224,6 @@ def test_series_computed_together_equal_series_computed_alone():
             np.testing.assert_array_equal(together.columns[name], alone.columns[name], err_msg=name)
 
 
-def test_a_result_stays_the_same_when_the_next_one_is_taken():
-    results = compute_many([Series(walk(9000, seed=9)), Series(walk(9000, seed=10))])
-    first = next(results)
-    kept = {name: values.copy() for name, values in first.columns.items()}
-    next(results)
-    for name, values in first.columns.items():
-        np.testing.assert_array_equal(values, kept[name])
-
-
 @pytest.mark.parametrize("power", [-60, -33, 50])
 def test_the_size_of_the_price_changes_nothing(power):
     """Multiplying by a power of two is exact, so prices of 1e-16 or 1e17 must give exactly scaled values."""

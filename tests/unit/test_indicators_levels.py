@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.indicators.levels import PIVOT_COLUMNS, SWING_COLUMNS, needs_daily, pivot_days, swing_ends, swing_levels
+from collector.indicators.levels import PIVOT_COLUMNS, SWING_COLUMNS, needs_daily, pivot_levels, swing_levels
 
 DAY = 86_400
 MONDAY = 1_767_571_200  # 2026-01-05 00:00 UTC
@@ -20,8 +20,7 @@ SMALL = [9, 12, 15, 18, 6, 3, 0]
 
 def levels(times, high, low, close, width, **more):
     arrays = (np.asarray(values, float) for values in (high, low, close))
-    days = pivot_days(np.asarray(times, np.int64), *arrays, width=width, **more)
-    return days.of_days(0, len(days.first))
+    return pivot_levels(np.asarray(times, np.int64), *arrays, width=width, **more)
 
 
 def test_a_day_of_bars_gives_the_levels_of_the_next_day():
@@ -94,7 +93,7 @@ def test_a_daily_bar_is_asked_for_only_where_a_day_is_not_whole():
 
 def swings(high, low, lookback, stretches=None):
     high, low = np.asarray(high, float), np.asarray(low, float)
-    return swing_levels(swing_ends(high, low, stretches or [(0, len(high))], lookback))
+    return swing_levels(high, low, stretches or [(0, len(high))], lookback)
 
 
 def test_after_a_later_high_the_levels_lie_below_it():

@@ -166,7 +166,9 @@ def test_many_series_are_loaded_in_bounded_chunks(candles, monkeypatch):
     for number, item in enumerate(items):
         candles.put(item, Interval.H1, 300, seed=number)
     blocks = run(candles, {(item, Interval.H1): START for item in items})
-    assert {block.instrument for block in blocks} == set(items)
+    assert [block.instrument for block in blocks] == items
+    for block in blocks:
+        assert_equals_batch([block], candles.bars[block.instrument.id, Interval.H1])
     sizes = [count for interval, _, count in candles.windows if interval is Interval.H1]
     assert sizes == [900, 900, 900, 300]
 
