@@ -22,6 +22,11 @@ def include_name(name, type_, _parent_names) -> bool:
     return not (type_ == "table" and name is not None and PARTITION.search(name))
 
 
+def note_applied(*, step, **_) -> None:
+    """Tell the program which migrations this process has really run."""
+    context.config.attributes.setdefault("applied", []).append(step.up_revision_id)
+
+
 def migrate(connection: Connection) -> None:
     """Run the asked-for migrations on a connection that no transaction is open on."""
     with connection.begin():
@@ -36,6 +41,7 @@ def migrate(connection: Connection) -> None:
         compare_type=True,
         compare_server_default=True,
         transaction_per_migration=True,
+        on_version_apply=note_applied,
     )
     try:
         with context.begin_transaction():

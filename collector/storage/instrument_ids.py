@@ -30,12 +30,15 @@ class InstrumentIds:
     def of_rows(self, cursor: Cursor, rows: Rows, at: datetime) -> Mapping[int, int]:
         """Return a number per instrument object of the rows, by the object's identity."""
         objects = {id(record.instrument): record.instrument for record in rows.records}
-        numbers = self.of(cursor, objects.values(), at)
-        return {identity: numbers[item.id] for identity, item in objects.items()}
+        names = {identity: item.id for identity, item in objects.items()}
+        numbers = self._of(cursor, {names[identity]: item for identity, item in objects.items()}, at)
+        return {identity: numbers[name] for identity, name in names.items()}
 
     def of(self, cursor: Cursor, instruments: Iterable[Instrument], at: datetime) -> Mapping[str, int]:
         """Return a number per canonical id; instruments seen for the first time are stored."""
-        wanted = {item.id: item for item in instruments}
+        return self._of(cursor, {item.id: item for item in instruments}, at)
+
+    def _of(self, cursor: Cursor, wanted: Mapping[str, Instrument], at: datetime) -> Mapping[str, int]:
         unknown = [name for name in wanted if name not in self._committed and name not in self._fresh]
         if unknown:
             for name in unknown:

@@ -6,7 +6,7 @@ twice as fast as a loop over the columns. The generated text holds names from ou
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice, pairwise
@@ -82,7 +82,7 @@ class RowShape:
     key: tuple[str, ...]
     columns: tuple[str, ...]  # as staged, without BATCH
     keys: Callable[[Sequence[Any], Mapping[int, int]], tuple[list[Any], ...]]  # a list per key column
-    lines: Callable[[Rows, Mapping[int, int], int], list[str]]
+    lines: Callable[[Rows, Mapping[int, int], int, Moments, Texts], list[str]]
     has_instrument: bool
 
     def distinct(self, rows: Rows, ids: Mapping[int, int]) -> Rows:
@@ -107,13 +107,12 @@ def shape_of(record_type: type[Record]) -> RowShape:
 
 def _shape(record_type: type[Record]) -> RowShape:
     table = TABLES[record_type]
-    names = record_type.__dataclass_fields__
+    names = {item.name for item in fields(record_type)}
     derived = _DERIVED.get(record_type, _NOTHING_DERIVED)
     known = {*names, *_OURS} - set(derived.columns)
     plain = [column for column in table.columns if column.name in known and not column.identity]
     key = _KEYS.get(record_type) or tuple(column.name for column in table.primary_key.columns)
-    scope: dict[str, Any] = {"NULL": NULL, "Moments": Moments, "Texts": Texts}
-    scope |= {"array": _array, "document": _document, "derived": derived.line}
+    scope: dict[str, Any] = {"NULL": NULL, "array": _array, "document": _document, "derived": derived.line}
     exec(_source(plain, key, bool(derived.columns)), scope)  # noqa: S102 - see the module's docstring
     return RowShape(
         table=table.name,
@@ -131,13 +130,13 @@ _KEY_EXPRESSIONS = {"instrument_id": "ids[id(r.instrument)]", "instrument": "r.i
 
 
 def _source(columns: Sequence[Column[Any]], key: Sequence[str], derived: bool) -> str:
-    fields = "\\t".join(f"{{{_expression(column)}}}" for column in columns)
+    spelled = "\\t".join(f"{{{_expression(column)}}}" for column in columns)
     tail = "\\t{derived(r)}" if derived else ""
     keys = ", ".join(f"[{_KEY_EXPRESSIONS.get(name, f'r.{name}')} for r in records]" for name in key)
     return (
         f"def keys(records, ids):\n    return ({keys},)\n"
-        "def lines(rows, ids, cycle_id):\n    moments, texts = Moments(), Texts()\n"
-        f"    return [f'{fields}{tail}\\t{{n}}\\n' for n, r in zip(rows.numbers, rows.records)]\n"
+        "def lines(rows, ids, cycle_id, moments, texts):\n"
+        f"    return [f'{spelled}{tail}\\t{{n}}\\n' for n, r in zip(rows.numbers, rows.records)]\n"
     )
 
 
@@ -183,8 +182,10 @@ def chunks(rows: Rows, shape: RowShape, ids: Mapping[int, int], cycle_id: int) -
 
     A lone surrogate (JSON escapes can make one) goes out as the invalid UTF-8 that it is: the server refuses the row.
     """
+    moments, texts = Moments(), Texts()
     for start in range(0, len(rows), CHUNK_ROWS):
-        yield "".join(shape.lines(rows[start : start + CHUNK_ROWS], ids, cycle_id)).encode("utf-8", "surrogatepass")
+        lines = shape.lines(rows[start : start + CHUNK_ROWS], ids, cycle_id, moments, texts)
+        yield "".join(lines).encode("utf-8", "surrogatepass")
 
 
 # --------------------------------------------------------------------------- order books

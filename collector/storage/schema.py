@@ -1,5 +1,6 @@
 """The schema's version: brings a database to this program's, under a lock, one transaction per migration."""
 
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -15,23 +16,22 @@ from collector.storage.faults import translated
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 OLDEST_SERVER = (14,)
+_ALEMBIC = threading.Lock()  # the context of a migration environment is a global of the process
 
 
 def upgrade(engine: Engine, target: str = "head") -> list[str]:
     """Apply the missing migrations and return their revisions, oldest first."""
-    with translated("upgrade the database"), closing(_own_connection(engine)) as connection:
+    with _ALEMBIC, translated("upgrade the database"), closing(_own_connection(engine)) as connection:
         _check_server(connection)
-        before = _current(connection)
-        command.upgrade(_config(connection), target)
-        after = _current(connection)
-        script = ScriptDirectory(str(MIGRATIONS))
-        applied = [item.revision for item in script.iterate_revisions(after, before or "base")]
-        return applied[::-1] if before != after else []
+        _current(connection)  # refuses a database that is newer than the program
+        config = _config(connection)
+        command.upgrade(config, target)
+        return list(config.attributes["applied"])
 
 
 def downgrade(engine: Engine, target: str) -> None:
     """Undo migrations down to a revision, or all of them with "base". Drops the data of what they made."""
-    with translated("downgrade the database"), closing(_own_connection(engine)) as connection:
+    with _ALEMBIC, translated("downgrade the database"), closing(_own_connection(engine)) as connection:
         command.downgrade(_config(connection), target)
 
 
@@ -57,6 +57,7 @@ def _config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
+    config.attributes["applied"] = []  # filled by migrations/env.py, under its lock
     return config
 
 

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import chain
+from itertools import chain, groupby
 from operator import attrgetter
 
 from sqlalchemy import Connection
@@ -24,11 +24,11 @@ def grouped(batches: Sequence[Batch]) -> Groups:
     """Return the rows to store by record type, each with the number of its batch. A forming candle is no row."""
     groups: defaultdict[type[Record], Rows] = defaultdict(lambda: Rows([], []))
     for number, batch in enumerate(batches):
-        for record in batch.records:
-            if not (isinstance(record, Candle) and not record.closed):
-                rows = groups[type(record)]
-                rows.records.append(record)
-                rows.numbers.append(number)
+        for record_type, run in groupby(batch.records, key=type):
+            records = [record for record in run if not (isinstance(record, Candle) and not record.closed)]
+            if records:
+                groups[record_type].records.extend(records)
+                groups[record_type].numbers.extend([number] * len(records))
     # Listings first: they say more about a new instrument than its first price does.
     return dict(sorted(groups.items(), key=lambda item: item[0] not in LISTINGS))
 
@@ -49,6 +49,7 @@ class Outcome:
     """What became of the rows so far."""
 
     changed: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    gone: Counter[int] = field(default_factory=Counter)  # subjects marked as gone, which no row was given for
     refused: list[tuple[int, Record, str]] = field(default_factory=list)
 
     def results(self, batches: Sequence[Batch], groups: Groups) -> list[WriteResult]:
@@ -63,7 +64,7 @@ class Outcome:
             for owner, record, detail in self.refused
             if owner == number
         )
-        unchanged = given - sum(written.values()) - len(rejects)
+        unchanged = given + self.gone[number] - sum(written.values()) - len(rejects)
         return WriteResult(written=written, unchanged=unchanged, rejects=rejects)
 
 
@@ -137,3 +138,4 @@ class Transaction:
             if is_complete(batches[number], listing):
                 gone = mark_missing(self._cursor, listing, batches[number], self._cycle_id)
                 self._outcome.changed[listing.table][number] += gone
+                self._outcome.gone[number] += gone

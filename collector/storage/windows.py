@@ -38,7 +38,8 @@ def load_windows(cursor: Cursor, ranges: Sequence[Range], interval: str) -> dict
     found: dict[int, Window] = {}
     for start in range(0, len(ranges), SERIES_PER_QUERY):
         rows = _copied(cursor, ranges[start : start + SERIES_PER_QUERY], interval)
-        found.update(_split(rows))
+        if len(rows):
+            found.update(_split(rows))
     return found
 
 

@@ -1,13 +1,69 @@
 """What the storage tests share."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from collector.clock import SystemClock
+from collector.storage.database import Database
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
 from tests.storage.samples import NOON
+
+FILLED = """
+    SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+    AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0
+"""
+
+
+class Standing:
+    """A database that several tests share; each uses a number of its own to keep out of the others' way."""
+
+    def __init__(self, url):
+        self.database = Database(url, clock=SystemClock())
+        self._writer = Writer(self.database)
+        self._cycle = self._writer.begin_cycle("market", NOON, instance="test:1", folder="f", simulated=True)
+        self._numbers = itertools.count(1)
+
+    def number(self):
+        return next(self._numbers)
+
+    def write(self, *batches):
+        return self._writer.write(self._cycle, batches)
+
+    def rows(self, query, **values):
+        with self.database.reading() as connection:
+            return [tuple(row) for row in connection.execute(text(query), values)]
+
+
+@pytest.fixture(scope="module")
+def standing(cluster):
+    url = cluster.create_database()
+    shared = Standing(url)
+    yield shared
+    shared.database.close()
+    cluster.drop(url)
+
+
+@pytest.fixture(scope="session")
+def _shared(cluster):
+    """One database for all tests that only need its tables empty: emptying is much faster than making another."""
+    url = cluster.create_database()
+    opened = Database(url, clock=SystemClock())
+    yield opened
+    opened.close()
+    cluster.drop(url)
+
+
+@pytest.fixture
+def database(_shared):
+    yield _shared
+    with _shared.transaction() as connection:
+        filled = connection.execute(text(FILLED)).scalars().all()
+        if filled:
+            connection.execute(text(f"TRUNCATE {', '.join(filled)} RESTART IDENTITY CASCADE"))
 
 
 @pytest.fixture
