@@ -20,6 +20,7 @@ LEVELS = {
     "collector": 0,  # the version, nothing else
     "collector.records": 0,
     "collector.errors": 0,
+    "collector.exits": 0,
     "collector.clock": 0,
     "collector.instruments": 0,
     "collector.parsing": 0,
@@ -47,8 +48,9 @@ LEVELS = {
     "collector.api": 5,
     "collector.simulator": 5,
     "collector.wiring": 6,
-    "collector.cli": 7,
-    "main": 8,
+    "collector.cli_commands": 7,
+    "collector.cli": 8,
+    "main": 9,
 }
 # Arrows between units of one level. The words of level 0 build on each other; log takes its section of the settings.
 SIDEWAYS = {
