@@ -5,6 +5,7 @@ variable: lines of a cycle go to `<service>.log` in its folder, all other lines 
 """
 
 import contextvars
+import itertools
 import json
 import logging
 import logging.handlers
@@ -109,8 +110,14 @@ class CycleFolder:
         self._files: dict[str, TextIO] = {}
 
     def open(self) -> None:
-        """Create the folder and point `latest` at it. Raises OSError."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Create the folder, numbered when the name is taken, and point `latest` at it. Raises OSError."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(2):  # two short cycles of one cadence can start within a second
+            try:
+                self.path.mkdir()
+                break
+            except FileExistsError:
+                self.path = self._root / f"{self.path.name.split('~')[0]}~{number}"
         link = self._root / f".latest.{os.getpid()}"
         link.unlink(missing_ok=True)
         link.symlink_to(self.path.name)

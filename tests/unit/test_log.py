@@ -44,6 +44,16 @@ def test_latest_points_at_the_newest_cycle(settings):
     assert (settings.directory / "latest").readlink().name == "cycle_2026-01-31_15-35-00_market"
 
 
+def test_two_cycles_of_one_second_have_a_folder_each(settings):
+    names = []
+    for _ in range(3):
+        with cycle_folder(settings.directory, started_at=STARTED, cadence="market") as folder:
+            names.append(folder.path.name)
+    first = "cycle_2026-01-31_15-30-00_market"
+    assert names == [first, f"{first}~2", f"{first}~3"]
+    assert (settings.directory / "latest").readlink().name == names[-1]
+
+
 def test_pool_threads_keep_the_cycle_when_their_context_is_handed_on(settings):
     set_up_logging(settings, console=None)
     with (
