@@ -109,6 +109,9 @@ class DatabaseSettings(Section):
         SecretStr(""), description="Address of a PostgreSQL 14 or newer; empty: the embedded server in data_dir"
     )
     keep_payloads: PositiveDuration = Field(timedelta(days=2), description="How long raw provider answers are kept")
+    keep_ledger: PositiveDuration = Field(
+        timedelta(days=30), description="How long jobs and rejected rows are kept; cycles stay"
+    )
 
 
 class LogSettings(Section):

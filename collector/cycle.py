@@ -4,9 +4,11 @@ Workers fetch, parse and check; the thread that runs the cycle writes. Each sour
 dead provider delays nobody else. Every batch that was written stays written, whatever happens to the others.
 """
 
+import contextlib
 import contextvars
 import json
 import queue
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -27,7 +29,7 @@ from collector.errors import (
 from collector.http import Venue
 from collector.indicators.service import IndicatorService
 from collector.log import CycleFolder, cycle_folder, get_logger
-from collector.plan import Known, Task, due_tasks, plan_jobs
+from collector.plan import Known, Task, due_tasks, plan_stage
 from collector.records import (
     Batch,
     Candle,
@@ -48,9 +50,12 @@ from collector.storage.writer import Writer
 
 GROUP_BATCHES = 64  # batches in one transaction at most; a commit costs as much as about 50 rows
 GROUP_RECORDS = 10_000
+SERIES_AT_ONCE = 64  # touched series that are worth a round of indicators while providers make us wait
+GROUP_PAUSE_S = 0.05  # batches that come within this of each other share a transaction
 WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memory stays bounded
 STORE_ATTEMPTS = 4
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
+PUT_WAIT_S = 1.0  # then a worker looks whether anybody still takes batches
 PROGRESS_EVERY_S = 5.0
 
 
@@ -124,6 +129,7 @@ class CycleRunner:
         log_directory: Path,
         instance: str,
         simulated: bool,
+        stopping: threading.Event | None = None,
     ) -> None:
         self._sources = {source.name: source for source in sources}
         self._tasks = tasks
@@ -140,11 +146,11 @@ class CycleRunner:
         self._database_log = get_logger("Database")
         self._down: set[str] = set()  # sources whose outage was said already
         self._pauses: dict[str, bool] = {}  # source -> whether its stored state is a pause
-        self._stopping = False
+        self._stopping = stopping or threading.Event()  # the clock's own event, so that it ends every wait too
 
     def stop(self) -> None:
         """End the calls under way and start no further ones; from another thread or a signal. It is final."""
-        self._stopping = True
+        self._stopping.set()
         for source in self._sources.values():
             source.venue.close()
 
@@ -157,40 +163,48 @@ class CycleRunner:
         started_at = self._clock.now()
         with cycle_folder(self._log_directory, started_at=started_at, cadence=cadence) as folder:
             name = folder.path.name if folder else ""
+            for old in self._writer.abandon_running(started_at):  # we hold the lock: nobody works on it any more
+                self._log.warning("cycle_abandoned", cycle=old, reason="its end could not be recorded")
             cycle_id = self._writer.begin_cycle(
                 cadence, started_at, instance=self._instance, folder=name, simulated=self._simulated
             )
             run = _Run(cycle_id, cadence, folder, {name: Tally() for name in self._sources})
             self._log.info("cycle_started", cycle=cycle_id, cadence=cadence, simulated=self._simulated)
-            indicator_rows = self._work(run)
-            report = self._report(run, started_at, indicator_rows)
-            self._remember_pauses()
+            try:
+                self._work(run)
+                self._remember_pauses()
+            except StorageError as error:  # what was written stays written, and the cycle can still be told
+                self._database_log.error("cycle_cut_short", reason=str(error))
+                run.storage_failed = True
+            finally:
+                run.over = True
+            report = self._report(run, started_at)
             self._writer.finish_cycle(report)
             if folder:
                 _write_report(folder, report)
             self._say(run, report)
         return report
 
-    def _work(self, run: "_Run") -> int:
+    def _work(self, run: "_Run") -> None:
         give_up_at = self._clock.monotonic() + self._deadlines[run.cadence].total_seconds()
         for source in self._sources.values():
             source.venue.begin(give_up_at)
         for tasks in due_tasks(self._tasks, run.cadence, self._follower.last_ok()):
-            if tasks and not self._stopping:
+            if tasks:  # after a stop too: what is not fetched is reported as skipped
                 self._stage(run, tasks, give_up_at)
-        return 0 if self._stopping else self._compute(run)
+        self._compute(run)
 
     def _stage(self, run: "_Run", tasks: Sequence[Task], give_up_at: float) -> None:
         """Run every job of a stage; afterwards decide anew what is followed when ranks or prices came."""
         known = self._follower.known(tasks, self._clock.now())
-        jobs = [job for task in tasks for job in plan_jobs(task, known)]
+        jobs = plan_stage(tasks, known)
         done: queue.Queue[Batch] = queue.Queue(WAITING_BATCHES)
         for name, source in self._sources.items():
             mine = [job for job in jobs if job.source == name]
             tally = run.tallies[name]
             tally.started = tally.started or self._clock.monotonic()
             _submit(source, [self._worker(run, source, job, done, give_up_at) for job in mine])
-        self._store_all(run, done, len(jobs))
+        self._store_all(run, done, jobs)
         if any(task.dataset in (Dataset.MARKETS, Dataset.TICKERS, Dataset.MARK_PRICES) for task in tasks):
             self._follower.refresh()
 
@@ -203,43 +217,60 @@ class CycleRunner:
             job=job,
             done=done,
             clock=self._clock,
-            may_start=lambda: not self._stopping and self._clock.monotonic() < give_up_at,
+            refusal=lambda: self._refusal(run, give_up_at),
         )
 
-    def _store_all(self, run: "_Run", done: "queue.Queue[Batch]", expected: int) -> None:
-        """Write batches as they arrive, several in one transaction."""
+    def _refusal(self, run: "_Run", give_up_at: float) -> str:
+        """Return why no job may start any more; "" while they may."""
+        if self._stopping.is_set() or run.over:
+            return "the collector was stopped"
+        return "" if self._clock.monotonic() < give_up_at else "the cycle's time was over"
+
+    def _store_all(self, run: "_Run", done: "queue.Queue[Batch]", jobs: Sequence[Job]) -> None:
+        """Write batches as they arrive, several in one transaction; between bursts compute indicators.
+
+        Not while daily candles are on their way: shorter bars take the levels of the day before from them.
+        """
         stored, said_at = 0, self._clock.monotonic()
-        while stored < expected:
-            group = _next_group(done)
+        daily = any(job.interval is Interval.D1 for job in jobs)
+        while stored < len(jobs):
+            group = _next_group(done, len(jobs) - stored)
             self._store(run, group)
             stored += len(group)
+            if len(run.touched) >= SERIES_AT_ONCE and done.empty() and not daily:
+                self._compute(run)
             if self._clock.monotonic() - said_at >= PROGRESS_EVERY_S:
                 said_at = self._clock.monotonic()
-                self._log.info("cycle_progress", cycle=run.cycle_id, jobs_done=stored, jobs=expected)
+                self._log.info("cycle_progress", cycle=run.cycle_id, jobs_done=stored, jobs=len(jobs))
 
     def _store(self, run: "_Run", group: Sequence[Batch]) -> None:
-        for batch, result in zip(group, self._write(run, group), strict=True):
+        for batch, result in self._write(run, group):
             tally = run.tallies[batch.job.source]
             tally.add(batch, result)
             tally.finished = self._clock.monotonic()
             run.keep_rejects([*batch.rejects, *result.rejects])
             run.touch(batch)
 
-    def _write(self, run: "_Run", group: Sequence[Batch]) -> Sequence[WriteResult]:
+    def _write(self, run: "_Run", group: Sequence[Batch]) -> list[tuple[Batch, WriteResult]]:
         """Write a group, repeating while the database is away; then give its rows up and say so."""
+        reason = ""
         for attempt in range(STORE_ATTEMPTS):
             try:
-                return self._writer.write(run.cycle_id, group)
+                return list(zip(group, self._writer.write(run.cycle_id, group), strict=True))
             except StorageUnavailable as error:
-                self._database_log.warning("write_repeated", attempt=attempt + 1, reason=str(error))
-                self._clock.sleep(STORE_PAUSE_S * 2**attempt)
+                reason = str(error)
+                if attempt + 1 < STORE_ATTEMPTS:
+                    self._database_log.warning("write_repeated", attempt=attempt + 1, reason=reason)
+                    self._clock.sleep(STORE_PAUSE_S * 2**attempt)
             except StorageError as error:
-                self._database_log.error("write_failed", batches=len(group), reason=str(error))
+                if len(group) > 1:  # one batch that cannot be stored must not cost the others
+                    return [pair for batch in group for pair in self._write(run, [batch])]
+                reason = str(error)
                 break
         rows = sum(len(batch.records) for batch in group)
-        self._database_log.error("rows_lost", batches=len(group), rows=rows)
+        self._database_log.error("rows_lost", batches=len(group), rows=rows, reason=reason)
         run.storage_failed = True
-        return [WriteResult() for _ in group]
+        return [(_lost(batch, reason), WriteResult()) for batch in group]
 
     def _remember_pauses(self) -> None:
         """Store what providers asked of us, so that a restart obeys it too."""
@@ -250,23 +281,23 @@ class CycleRunner:
                 self._writer.save_provider_state(source.name, *pause)
             self._pauses[source.name] = state.paused_until is not None
 
-    def _compute(self, run: "_Run") -> int:
-        """Compute indicators of every series this cycle touched; return the rows written."""
-        if self._indicators is None or not run.touched:
-            return 0
+    def _compute(self, run: "_Run") -> None:
+        """Compute and store indicators of the series touched since the last time."""
+        touched, run.touched = run.touched, {}
+        if self._indicators is None or not touched or self._stopping.is_set():
+            return
         log = get_logger("TechnicalAnalysisService")
         started, rows = self._clock.monotonic(), 0
         try:
-            for blocks in self._indicators.blocks(run.touched):
+            for blocks in self._indicators.blocks(touched):
                 rows += self._writer.write_indicators(run.cycle_id, blocks)
         except StorageError as error:
             run.storage_failed = True
             log.warning("indicators_failed", reason=str(error))
-        duration = self._clock.monotonic() - started
-        log.info("indicators_computed", series=len(run.touched), rows=rows, duration_s=duration)
-        return rows
+        run.indicator_rows += rows
+        log.info("indicators_computed", series=len(touched), rows=rows, duration_s=self._clock.monotonic() - started)
 
-    def _report(self, run: "_Run", started_at: datetime, indicator_rows: int) -> CycleReport:
+    def _report(self, run: "_Run", started_at: datetime) -> CycleReport:
         sources = tuple(self._source_report(name, tally) for name, tally in run.tallies.items())
         return CycleReport(
             cycle_id=run.cycle_id,
@@ -275,7 +306,7 @@ class CycleRunner:
             started_at=started_at,
             finished_at=self._clock.now(),
             sources=sources,
-            indicator_rows=indicator_rows,
+            indicator_rows=run.indicator_rows,
             folder=run.folder.path.name if run.folder else "",
             simulated=self._simulated,
         )
@@ -336,8 +367,10 @@ class _Run:
         self.cadence = cadence
         self.folder = folder
         self.tallies = tallies
-        self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # series -> first open time written
+        self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # series without indicators yet -> first open time
+        self.indicator_rows = 0
         self.storage_failed = False
+        self.over = False  # nobody takes batches any more
 
     def touch(self, batch: Batch) -> None:
         """Remember which candle series got rows, and from when on."""
@@ -350,16 +383,28 @@ class _Run:
         """Append rows that were not believed to rejects.jsonl."""
         if self.folder is None or not rejects:
             return
-        with (self.folder.path / "rejects.jsonl").open("a", encoding="utf-8") as file:
-            for item in rejects:
-                line = {"source": item.job.source, "dataset": item.job.dataset, "subject": item.job.subject}
-                file.write(json.dumps({**line, "reason": item.reason, "detail": item.detail, "row": item.row}) + "\n")
+        lines = [
+            {"source": item.job.source, "dataset": item.job.dataset, "subject": item.job.subject}
+            | {"reason": item.reason, "detail": item.detail, "row": item.row}
+            for item in rejects
+        ]
+        with self._told(), (self.folder.path / "rejects.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
 
     def keep_payload(self, job: Job, payload: Payload) -> None:
         """Keep an answer that was not understood in failures/."""
         if self.folder is not None:
             name = f"{job.source}_{job.dataset}_{payload.sha256[:12]}.body"
-            self.folder.write_file(f"failures/{name}", payload.body.decode("utf-8", "backslashreplace"))
+            with self._told():
+                self.folder.write_file(f"failures/{name}", payload.body.decode("utf-8", "backslashreplace"))
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say that a file could not be written; the database holds the same, so the cycle goes on."""
+        try:
+            yield
+        except OSError as error:
+            get_logger("Collector").warning("cycle_folder_unwritable", file=error.filename, reason=error.strerror)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -371,7 +416,7 @@ class _Worker:
     job: Job
     done: "queue.Queue[Batch]"
     clock: Clock
-    may_start: Any
+    refusal: Callable[[], str]  # why it may not start any more; empty while it may
 
     def __call__(self) -> None:
         started_at = self.clock.now()
@@ -380,11 +425,14 @@ class _Worker:
         except Exception as defect:  # noqa: BLE001 - a defect in one source must not end the cycle of the others
             get_logger(self.source.service).defect("source_defect", defect, **self._context())
             batch = self._ended("failed", f"defect: {type(defect).__name__}: {defect}", started_at)
-        self.done.put(batch)
+        while not self.run.over:
+            with contextlib.suppress(queue.Full):
+                self.done.put(batch, timeout=PUT_WAIT_S)
+                return
 
     def _batch(self, started_at: datetime) -> Batch:
-        if not self.may_start():
-            return self._ended("skipped", "the cycle's time was over", started_at)
+        if refusal := self.refusal():
+            return self._ended("skipped", refusal, started_at)
         payloads: list[Payload] = []
         records: list[Record] = []
         rejects: list[Reject] = []
@@ -420,7 +468,10 @@ class _Worker:
         parse = self.source.collector.parsers[self.job.dataset]
         for payload in self.source.collector.fetch(self.job):
             payloads.append(payload)
-            yield from parse(payload)
+            for item in parse(payload):
+                if not isinstance(item, (Record, Reject)):
+                    raise TypeError(f"the parser of {self.job.dataset} gave {type(item).__name__} instead of a record")
+                yield item
 
     def _describe(self, failure: CollectorError, payloads: Sequence[Payload]) -> str:
         log = get_logger(self.source.service)
@@ -444,17 +495,24 @@ def _submit(source: Source, workers: Sequence[_Worker]) -> None:
         source.pool.submit(contextvars.copy_context().run, worker)  # log lines keep their cycle
 
 
-def _next_group(done: "queue.Queue[Batch]") -> list[Batch]:
-    """Wait for one batch, then take what else is ready, up to a transaction's size."""
+def _next_group(done: "queue.Queue[Batch]", expected: int) -> list[Batch]:
+    """Wait for one batch, then gather what follows closely, up to a transaction's size or to the last one expected."""
     group = [done.get()]
     records = len(group[0].records)
-    while len(group) < GROUP_BATCHES and records < GROUP_RECORDS:
+    while len(group) < min(GROUP_BATCHES, expected) and records < GROUP_RECORDS:
         try:
-            group.append(done.get_nowait())
+            group.append(done.get(timeout=GROUP_PAUSE_S))
         except queue.Empty:
             break
         records += len(group[-1].records)
     return group
+
+
+def _lost(batch: Batch, reason: str) -> Batch:
+    """Return the batch as what it is when its rows could not be stored: a job that failed."""
+    if batch.state == "skipped":
+        return batch
+    return replace(batch, records=(), state="failed", error=batch.error or f"not stored: {reason}")
 
 
 def _state(sources: Sequence[SourceReport], storage_failed: bool) -> CycleState:

@@ -118,7 +118,8 @@ class DatabaseFollower:
         ]
 
     def _match(self, stored: Sequence[StoredInstrument], assets: Sequence[RankedAsset]) -> Matches:
-        prices = {name: found.price for name, found in self._reader.latest_prices().items()}
+        recent = self._reader.latest_prices(since=self._clock.now() - RANKS_AGE)
+        prices = {name: found.price for name, found in recent.items()}
         before = {
             row.instrument.id: KnownMatch(asset_id=row.asset_id, asset_units=row.asset_units)
             for row in stored

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 
 from collector.clock import last_closed_open
 from collector.records import Dataset, Instrument, Interval, Job
@@ -71,6 +72,16 @@ def due_tasks(
 def plan_jobs(task: Task, known: Known) -> list[Job]:
     """Return the jobs of one task; none when nothing is due."""
     return list(_PLANNERS[task.shape](task, known))
+
+
+def plan_stage(tasks: Sequence[Task], known: Known) -> list[Job]:
+    """Return the jobs of one stage, the tasks taking turns.
+
+    Each endpoint of a provider can have a limit of its own. One task after the other would spend them one after the
+    other: books and then candles of 250 OKX swaps take twice as long as both at once.
+    """
+    turns = zip_longest(*(plan_jobs(task, known) for task in tasks))
+    return [job for turn in turns for job in turn if job is not None]
 
 
 def _whole(task: Task, _: Known) -> Iterator[Job]:

@@ -80,8 +80,8 @@ class Daemon:
             # APScheduler takes None as "paused": the argument is left out where the trigger shall decide.
             place = {"next_run_time": self._clock.now()} if name in self._overdue else {}
             self._scheduler.add_job(self._cycle, trigger=build_trigger(cadence), args=[name], id=name, **place)
+        self._notify("READY=1")  # before the first cycle can feed the watchdog
         self._scheduler.start()
-        self._notify("READY=1")
         self._watch()
         self._notify("STOPPING=1")
         self._runner.stop()
@@ -133,7 +133,9 @@ class Daemon:
 
     def _rearm(self, now: datetime) -> None:
         for job in self._scheduler.get_jobs():
-            job.modify(next_run_time=job.trigger.get_next_fire_time(None, now))
+            # What became due meanwhile (the machine slept) runs now; its next turn may be a day away.
+            due = job.next_run_time is not None and job.next_run_time <= now
+            job.modify(next_run_time=now if due else job.trigger.get_next_fire_time(None, now))
 
     def _overrun(self, event: JobEvent) -> None:
         self._log.warning("cycle_skipped", cadence=event.job_id, reason="the one before is still running")

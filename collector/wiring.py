@@ -21,8 +21,9 @@ from collector.cycle import CycleRunner, Source
 from collector.errors import CollectorError, ConfigError
 from collector.following import DatabaseFollower
 from collector.http import Timeouts, Venue
+from collector.indicators.extra import load_extra
 from collector.indicators.service import IndicatorService
-from collector.log import get_logger, prune_folders
+from collector.log import get_logger
 from collector.plan import Task
 from collector.records import CycleReport, Dataset
 from collector.resilience.breaker import Breaker
@@ -32,10 +33,11 @@ from collector.simulator.venues import Simulator
 from collector.sources import SOURCES
 from collector.sources.base import Collector, Limit, Plan
 from collector.status import Overview, load_overview
-from collector.storage.database import Database
+from collector.storage.database import Database, WriterLock
 from collector.storage.embedded import EmbeddedPostgres, find_postgres
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
+from collector.upkeep import Upkeep
 
 SERVICES = {"coingecko": "CoingeckoService", "binance_futures": "BinanceService", "okx": "OkxService"}
 SDKS: Mapping[str, Callable[[Venue], Any]] = {"coingecko": CoingeckoSdk, "binance_futures": BinanceSdk}
@@ -142,6 +144,9 @@ def _plan(name: str, kind: Any, part: SourceSettings) -> Plan:
     if plan.key_header and not part.api_key:
         needed = environment_name(f"sources.{name}.api_key")
         raise ConfigError(f"sources.{name}.api_key: the plan {part.plan!r} needs a key; set {needed}")
+    secret = part.api_key.get_secret_value() if part.api_key else ""
+    if not (secret.isascii() and secret.isprintable()):
+        raise ConfigError(f"sources.{name}.api_key: a secret that holds a character no key has; copy the key again")
     return plan
 
 
@@ -214,7 +219,7 @@ class Collecting:
 
     runner: CycleRunner
     reader: Reader
-    database: Database
+    upkeep: Upkeep
 
 
 @contextmanager
@@ -223,12 +228,17 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
 
     Raises LockHeld while another collector works on the database.
     """
-    clock = SystemClock()
+    stopping = threading.Event()
+    clock = SystemClock(stopping)  # a stop ends every wait: for a quota, before a repeat
     with ExitStack() as stack:
         tasks = build_tasks(settings)
+        if not tasks:
+            raise ConfigError(f"sources: nothing is enabled; set enabled: true in one of {', '.join(SOURCES)}")
+        extra = _extra(settings)
         sources = [build_source(name, settings, clock) for name, part in settings.sources.items() if part.enabled]
         for source in sources:
             stack.callback(close_source, source)
+        stack.callback(stopping.set)
         database = stack.enter_context(open_database(settings, lasting=True))
         hold_lock = stack.enter_context(_writer_lock(database))
         say(f"database: {describe_database(settings, database)}")
@@ -245,13 +255,14 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
             follower=DatabaseFollower(settings.universe, reader, writer, clock),
             writer=writer,
             hold_lock=hold_lock,
-            indicators=_indicators(settings, reader),
+            indicators=_indicators(settings, reader, extra),
             clock=clock,
             log_directory=settings.logs.directory,
             instance=f"{socket.gethostname()}:{os.getpid()}",
             simulated=settings.simulated,
+            stopping=stopping,
         )
-        yield Collecting(runner, reader, database)
+        yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer))
 
 
 def _obey_stored_pauses(sources: Sequence[Source], writer: Writer) -> None:
@@ -266,22 +277,36 @@ def _obey_stored_pauses(sources: Sequence[Source], writer: Writer) -> None:
 def _writer_lock(database: Database) -> Iterator[Callable[[], None]]:
     """Hold the writer's lock; the function lent takes it anew when it was lost with its connection."""
     with ExitStack() as stack:
-        lock = stack.enter_context(database.writer_lock())
+        lock: WriterLock | None = stack.enter_context(database.writer_lock())
 
         def hold() -> None:
             nonlocal lock
-            if not lock.still_held():
+            if lock is None or not lock.still_held():
+                lock = None  # so that the next cycle tries again when this one cannot
                 stack.close()
                 lock = stack.enter_context(database.writer_lock())
 
         yield hold
 
 
-def _indicators(settings: Settings, reader: Reader) -> IndicatorService | None:
+def _extra(settings: Settings) -> list[tuple[str, Mapping[str, float]]]:
+    """Return the further TA-Lib functions, checked before anything starts."""
+    extra: list[tuple[str, Mapping[str, float]]] = [
+        (item.function, item.parameters) for item in settings.indicators.extra
+    ]
+    try:
+        load_extra(extra)
+    except ValueError as error:
+        raise ConfigError(f"indicators.extra: {error}") from error
+    return extra
+
+
+def _indicators(
+    settings: Settings, reader: Reader, extra: Sequence[tuple[str, Mapping[str, float]]]
+) -> IndicatorService | None:
     part = settings.indicators
     if not part.enabled:
         return None
-    extra = [(item.function, dict(item.parameters)) for item in part.extra]
     return IndicatorService(reader, intervals=part.intervals, swing_lookback=part.swing_lookback, extra=extra)
 
 
@@ -300,7 +325,7 @@ def run_once(settings: Settings, cadence: str | None) -> CycleReport:
         raise ConfigError(f"--cadence: {name!r} is no cadence; use one of {', '.join(settings.cadences)}")
     with open_collecting(settings, lambda _: None) as collecting, _stopped_by_signals(collecting.runner.stop):
         report = collecting.runner.run(name)
-    _keep_house(settings, report)
+        collecting.upkeep.after_cycle(report.finished_at)
     return report
 
 
@@ -312,7 +337,7 @@ def run_daemon(settings: Settings, *, say: Callable[[str], None], cycles: int = 
         done: dict[str, int] = dict.fromkeys(settings.cadences, 0)
 
         def after_cycle(report: CycleReport) -> None:
-            _keep_house(settings, report)
+            collecting.upkeep.after_cycle(report.finished_at)
             done[report.cadence] += 1
             first = next(iter(settings.cadences))
             if cycles and done[first] >= cycles and all(done.values()):
@@ -321,7 +346,7 @@ def run_daemon(settings: Settings, *, say: Callable[[str], None], cycles: int = 
         daemon = Daemon(
             runner=collecting.runner,
             cadences=settings.cadences,
-            overdue=_overdue(settings, collecting.reader),
+            overdue=list(settings.cadences) if cycles else _overdue(settings, collecting.reader),
             clock=SystemClock(),
             after_cycle=after_cycle,
             notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
@@ -343,14 +368,15 @@ def _overdue(settings: Settings, reader: Reader) -> list[str]:
     ]
 
 
-def _keep_house(settings: Settings, report: CycleReport) -> None:
-    prune_folders(settings.logs, report.finished_at)
-
-
 @contextmanager
 def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """Let SIGTERM and SIGINT end the running cycle early; it is recorded as far as it came."""
-    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def on_signal(*_: object) -> None:
+        # Not in the handler itself: it can interrupt this thread while that holds a lock `stop` needs.
+        threading.Thread(target=stop, name="stop").start()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

@@ -44,6 +44,7 @@ LEVELS = {
     "collector.following": 4,
     "collector.checkup": 4,
     "collector.status": 4,
+    "collector.upkeep": 4,
     "collector.scheduler": 5,
     "collector.api": 5,
     "collector.simulator": 5,

@@ -150,21 +150,29 @@ class Reader:
 
     # ------------------------------------------------------------------ prices
 
-    def latest_prices(self, ids: Collection[str] | None = None) -> dict[str, LatestPrice]:
-        """Return the newest price of each instrument: the newer of its last ticker and its last mark price."""
+    def latest_prices(
+        self, ids: Collection[str] | None = None, since: datetime | None = None
+    ) -> dict[str, LatestPrice]:
+        """Return the newest price of each instrument: the newer of its last ticker and its last mark price.
+
+        Prices observed before `since` are left out.
+        """
         rows = self._rows(
             """
             SELECT DISTINCT ON (i.instrument) i.instrument, p.price, p.observed_at
             FROM instruments i CROSS JOIN LATERAL (
                 (SELECT last_price AS price, observed_at FROM tickers t
-                 WHERE t.instrument_id = i.instrument_id ORDER BY observed_at DESC LIMIT 1)
+                 WHERE t.instrument_id = i.instrument_id AND observed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+                 ORDER BY observed_at DESC LIMIT 1)
                 UNION ALL
                 (SELECT mark_price, observed_at FROM mark_prices m
-                 WHERE m.instrument_id = i.instrument_id ORDER BY observed_at DESC LIMIT 1)) p
+                 WHERE m.instrument_id = i.instrument_id AND observed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+                 ORDER BY observed_at DESC LIMIT 1)) p
             WHERE CAST(:ids AS text[]) IS NULL OR i.instrument = ANY(:ids)
             ORDER BY i.instrument, p.observed_at DESC
             """,
             ids=None if ids is None else list(ids),
+            since=since,
         )
         return {row["instrument"]: LatestPrice(price=row["price"], observed_at=row["observed_at"]) for row in rows}
 

@@ -192,6 +192,11 @@ class Writer:
         self._months.pop("raw_payloads", None)
         return int(count)
 
+    def prune_ledger(self, before: datetime) -> int:
+        """Delete the jobs, with their rejects, of cycles started before a moment; return how many. Cycles stay."""
+        with self._database.transaction("prune the ledger") as connection:
+            return int(connection.execute(_DELETE_JOBS, {"before": before}).rowcount)
+
     # ------------------------------------------------------------------ inside
 
     @contextmanager
@@ -272,4 +277,5 @@ _SAVE_STATE = text(
     """
 )
 _COUNT_PAYLOADS = text("SELECT count(*) FROM raw_payloads WHERE received_at < :before")
+_DELETE_JOBS = text("DELETE FROM jobs WHERE cycle_id IN (SELECT cycle_id FROM cycles WHERE started_at < :before)")
 _DELETE_PAYLOADS = text("DELETE FROM raw_payloads WHERE received_at < :before")

@@ -164,6 +164,7 @@ def test_the_latest_price_is_the_newer_of_ticker_and_mark_price(writer, cycle, r
         ETH.id: eth,
     }
     assert reader.latest_prices([ETH.id]) == {ETH.id: eth}
+    assert set(reader.latest_prices(since=NOON + 2 * HOUR)) == {BTC.id}  # an old price says nothing about today
 
 
 def test_the_latest_market_of_each_asset_with_its_name_where_listed(writer, cycle, reader):

@@ -366,6 +366,17 @@ def test_old_raw_answers_are_pruned_and_new_ones_stay(writer, cycle, rows):
     assert rows("SELECT count(*) FROM raw_payloads") == [(3,)]
 
 
+def test_old_jobs_are_pruned_with_their_rejects_and_their_cycle_stays(writer, cycle, rows):
+    job = Job(source="okx", dataset=Dataset.CANDLES)
+    reject = Reject(job=job, row="{}", reason=RejectReason.NO_PRICE, detail="px is empty")
+    writer.write(cycle, [batch(job=job, rejects=(reject,))])
+    ((started,),) = rows("SELECT started_at FROM cycles")
+    assert writer.prune_ledger(started) == 0
+    assert writer.prune_ledger(started + timedelta(seconds=1)) == 1
+    assert rows("SELECT count(*) FROM rejects") == [(0,)]
+    assert rows("SELECT count(*) FROM cycles") == [(1,)]
+
+
 def test_nothing_to_write_is_no_transaction(writer, cycle):
     assert writer.write(cycle, []) == []
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from collector.plan import Known, Task, due_tasks, plan_jobs
+from collector.plan import Known, Task, due_tasks, plan_jobs, plan_stage
 from collector.records import Dataset, Instrument, Interval, Kind
 from collector.sources.base import Shape
 
@@ -102,3 +102,17 @@ def test_the_assets_that_wait_longest_have_their_turn_and_rank_decides_among_the
     turns = {("okx", Dataset.ASSET_DETAILS): {"a": NOW, "b": NOW - timedelta(hours=1), "c": NOW, "d": NOW}}
     jobs = plan_jobs(details, known(assets=("a", "b", "c", "d"), asset_turns=turns))
     assert [job.assets for job in jobs] == [("b",), ("a",)]
+
+
+def test_the_tasks_of_a_stage_take_turns_so_that_no_limit_waits_for_another():
+    both = Known(now=NOW, followed={"okx": (BTC, ETH)})
+    tasks = [task(Dataset.ORDER_BOOKS, Shape.EACH), candles(Interval.M1, Interval.H1)]
+    jobs = [(job.dataset, job.subject, job.interval) for job in plan_stage(tasks, both)]
+    assert jobs == [
+        (Dataset.ORDER_BOOKS, BTC.id, None),
+        (Dataset.CANDLES, BTC.id, Interval.M1),
+        (Dataset.ORDER_BOOKS, ETH.id, None),
+        (Dataset.CANDLES, BTC.id, Interval.H1),
+        (Dataset.CANDLES, ETH.id, Interval.M1),
+        (Dataset.CANDLES, ETH.id, Interval.H1),
+    ]

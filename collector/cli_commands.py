@@ -1,0 +1,159 @@
+"""What each command does: reads the settings, calls, prints. Returns the exit code; errors are left to the caller."""
+
+import argparse
+import functools
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from collector import checkup, status, wiring
+from collector.clock import SystemClock
+from collector.config import Layer, Settings, explain, load_settings
+from collector.exits import NOT_ALL_WELL, OK
+from collector.log import set_up_logging, tear_down_logging
+from collector.records import CycleState, Dataset
+from collector.simulator.venues import Simulator
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run the command that the parser named and return its exit code."""
+    try:
+        return COMMANDS[arguments.command](arguments)
+    finally:
+        tear_down_logging()
+
+
+def _settings(arguments: argparse.Namespace, *overrides: Layer) -> Settings:
+    demo = (wiring.demo_layer(),) if arguments.demo else ()
+    return load_settings(file=arguments.config, overrides=(*demo, *overrides))[0]
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    set_up_logging(settings.logs, console=sys.stderr)
+    wiring.run_daemon(settings, say=_say)
+    return OK
+
+
+def _once(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    set_up_logging(settings.logs, console=sys.stderr)
+    report = wiring.run_once(settings, arguments.cadence)
+    if arguments.json:
+        _print_json(asdict(report))
+    return OK if report.state is CycleState.OK else NOT_ALL_WELL
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    arguments.demo = True
+    with wiring.simulator_process() as addresses:
+        settings = _settings(arguments, wiring.addresses_layer(addresses))
+        set_up_logging(settings.logs, console=sys.stderr)
+        wiring.run_daemon(settings, say=_say, cycles=arguments.cycles)
+        if arguments.cycles:
+            _say(status.render_inventory(wiring.load_status(settings, cycles=arguments.cycles)))
+    return OK
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    simulator = Simulator(
+        seed=arguments.seed,
+        assets=arguments.assets,
+        latency_s=arguments.latency_ms / 1000,
+        limits=not arguments.no_limits,
+        port=arguments.port,
+    )
+    announce = functools.partial(_announce, as_json=arguments.json)
+    wiring.serve_simulator(simulator, announce, attached=arguments.attached)
+    return OK
+
+
+def _announce(addresses: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(addresses), flush=True)
+        return
+    print("SIMULATED providers (made-up prices); stop with Ctrl+C", flush=True)
+    for name, url in addresses.items():
+        print(f"  {name:<16} {url}", flush=True)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    overview = wiring.load_status(_settings(arguments), cycles=arguments.cycles)
+    if arguments.json:
+        _print_json(asdict(overview))
+    else:
+        print(status.render(overview))
+    return OK
+
+
+def _psql(arguments: argparse.Namespace) -> int:
+    with wiring.psql(_settings(arguments)) as (program, environment):
+        return subprocess.run([program, *arguments.passed_on], env=environment, check=False).returncode  # noqa: S603
+
+
+def _check_source(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    with wiring.one_source(settings, arguments.name) as collector:
+        candles = settings.sources[arguments.name].datasets.get(Dataset.CANDLES)
+        findings = list(checkup.check_source(collector, candles.intervals if candles else (), SystemClock()))
+    if arguments.json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        print(checkup.render(arguments.name, findings))
+    return OK if all(finding.ok for finding in findings) else NOT_ALL_WELL
+
+
+def _db_upgrade(arguments: argparse.Namespace) -> int:
+    with wiring.open_database(_settings(arguments)) as database:
+        applied = database.upgrade()
+        print(f"database is at {database.revision()}; applied now: {', '.join(applied) or 'nothing'}")
+    return OK
+
+
+def _db_url(arguments: argparse.Namespace) -> int:
+    with wiring.open_database(_settings(arguments)) as database:
+        print(database.safe_url)
+    return OK
+
+
+def _config_explain(arguments: argparse.Namespace) -> int:
+    demo = (wiring.demo_layer(),) if arguments.demo else ()
+    settings, layers = load_settings(file=arguments.config, overrides=demo)
+    lines = explain(settings, layers)
+    if arguments.json:
+        _print_json([asdict(line) for line in lines])
+        return OK
+    width = max(len(line.name) for line in lines)
+    for line in lines:
+        print(f"{line.name:<{width}}  {line.value or '-':<28} [{line.origin}]  {line.description}")
+    return OK
+
+
+def _logs_path(arguments: argparse.Namespace) -> int:
+    print(_settings(arguments).logs.directory)
+    return OK
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, default=str, indent=1))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+COMMANDS = {
+    "run": _run,
+    "once": _once,
+    "demo": _demo,
+    "simulate": _simulate,
+    "status": _status,
+    "psql": _psql,
+    "check_source": _check_source,
+    "db_upgrade": _db_upgrade,
+    "db_url": _db_url,
+    "config_explain": _config_explain,
+    "logs_path": _logs_path,
+}
