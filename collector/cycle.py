@@ -367,7 +367,7 @@ class _Run:
         self.cadence = cadence
         self.folder = folder
         self.tallies = tallies
-        self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # series without indicators yet -> first open time
+        self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # no indicators yet -> first open time
         self.indicator_rows = 0
         self.storage_failed = False
         self.over = False  # nobody takes batches any more

@@ -180,6 +180,12 @@ def _task(settings: Settings, name: str, dataset: Dataset) -> Task:
     choice = settings.sources[name].datasets[dataset]
     if dataset is Dataset.CANDLES and not choice.intervals:
         raise ConfigError(f"sources.{name}.datasets.candles.intervals: is empty; name at least one, as [1m, 1h]")
+    given = _source_class(name, settings).intervals
+    for interval in choice.intervals:
+        if interval not in given:
+            known = ", ".join(given)
+            path = f"sources.{name}.datasets.{dataset}.intervals"
+            raise ConfigError(f"{path}: this source has no {interval} candles; it has {known}")
     return Task(
         source=name,
         dataset=dataset,

@@ -140,6 +140,7 @@ class TemplateCollector:
         Dataset.TICKERS: parse_tickers,
         Dataset.CANDLES: parse_candles,
     }
+    intervals: ClassVar[tuple[Interval, ...]] = tuple(Interval)
     plans: ClassVar[Mapping[str, Plan]] = {
         "public": Plan(
             base_url="https://api.example.com",

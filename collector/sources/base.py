@@ -6,7 +6,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any, ClassVar, Protocol
 
-from collector.records import Answer, Dataset, Job, Payload, Record, Reject
+from collector.records import Answer, Dataset, Interval, Job, Payload, Record, Reject
 
 Parser = Callable[[Payload], Sequence[Record | Reject]]
 """Turns one payload into records, in the order of the payload. Pure. Raises PayloadError for an unknown shape."""
@@ -71,6 +71,7 @@ class Collector(Protocol):
 
     name: ClassVar[str]
     shapes: ClassVar[Mapping[Dataset, Shape]]
+    intervals: ClassVar[tuple[Interval, ...]]  # candle intervals it gives; empty without candles
     parsers: ClassVar[Mapping[Dataset, Parser]]  # the same datasets as `shapes`
     plans: ClassVar[Mapping[str, Plan]]  # by name; documented limits, which the configuration can override
 

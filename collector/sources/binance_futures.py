@@ -37,6 +37,7 @@ from collector.records import (
     FundingTerms,
     Instrument,
     InstrumentListing,
+    Interval,
     Job,
     Kind,
     MarkPrice,
@@ -424,6 +425,7 @@ class BinanceFuturesCollector:
         Dataset.FUNDING: parse_funding,
         Dataset.FUNDING_TERMS: parse_funding_terms,
     }
+    intervals: ClassVar[tuple[Interval, ...]] = tuple(Interval)
     plans: ClassVar[Mapping[str, Plan]] = {"public": Plan(base_url="https://fapi.binance.com", limits=LIMITS)}
 
     def __init__(self, client: Sdk) -> None:

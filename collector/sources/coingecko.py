@@ -403,6 +403,7 @@ class CoingeckoCollector:
         Dataset.MARKET_HISTORY: parse_market_history,
         Dataset.CANDLES: parse_candles,
     }
+    intervals: ClassVar[tuple[Interval, ...]] = (CANDLE_INTERVAL,)
     plans: ClassVar[Mapping[str, Plan]] = PLANS
 
     def __init__(self, client: Sdk, clock: Clock, *, history: timedelta | None = PLANS["public"].history) -> None:

@@ -412,6 +412,7 @@ class OkxCollector:
     name: ClassVar[str] = NAME
     shapes: ClassVar[Mapping[Dataset, Shape]] = {dataset: shape for dataset, (shape, _) in DATASETS.items()}
     parsers: ClassVar[Mapping[Dataset, Parser]] = {dataset: parser for dataset, (_, parser) in DATASETS.items()}
+    intervals: ClassVar[tuple[Interval, ...]] = tuple(Interval)
     plans: ClassVar[Mapping[str, Plan]] = {"public": Plan(base_url="https://www.okx.com", limits=LIMITS)}
 
     def __init__(self, http: Http) -> None:

@@ -162,11 +162,13 @@ class Reader:
             SELECT DISTINCT ON (i.instrument) i.instrument, p.price, p.observed_at
             FROM instruments i CROSS JOIN LATERAL (
                 (SELECT last_price AS price, observed_at FROM tickers t
-                 WHERE t.instrument_id = i.instrument_id AND observed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+                 WHERE t.instrument_id = i.instrument_id
+                   AND observed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
                  ORDER BY observed_at DESC LIMIT 1)
                 UNION ALL
                 (SELECT mark_price, observed_at FROM mark_prices m
-                 WHERE m.instrument_id = i.instrument_id AND observed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+                 WHERE m.instrument_id = i.instrument_id
+                   AND observed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
                  ORDER BY observed_at DESC LIMIT 1)) p
             WHERE CAST(:ids AS text[]) IS NULL OR i.instrument = ANY(:ids)
             ORDER BY i.instrument, p.observed_at DESC

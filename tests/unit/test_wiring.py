@@ -85,6 +85,12 @@ MISTAKES = {
         "is empty",
         "as [1m, 1h]",
     ),
+    "candles of an interval that the source has not": (
+        source("coingecko", datasets={"candles": {"intervals": ["1m"]}}),
+        "sources.coingecko.datasets.candles.intervals",
+        "no 1m candles",
+        "it has 4h",
+    ),
     "unknown scope": (
         source("okx", limits={"book": {"capacity": 40, "window": "2s"}}),
         "sources.okx.limits.book",
