@@ -15,7 +15,7 @@ demo: .venv/.installed ## the same against the simulator, no network needed (CYC
 	@$(BIN)/python main.py demo --cycles $(CYCLES)
 
 test: .venv/.installed-dev ## the default test suite
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: .venv/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -349,7 +349,10 @@ def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[st
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{name} ({where}): a shorter name sets the same part already; remove one of the two")
-        node[path[-1]] = yaml.safe_load(text) if text[:1] in ("[", "{") else text
+        try:
+            node[path[-1]] = yaml.safe_load(text) if text[:1] in ("[", "{") else text
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{name} ({where}): {text[:80]!r} is no list or group; write it as [a, b]") from error
     return tree
 
 

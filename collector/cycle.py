@@ -4,49 +4,36 @@ Workers fetch, parse and check; the thread that runs the cycle writes. Each sour
 dead provider delays nobody else. Every batch that was written stays written, whatever happens to the others.
 """
 
-import contextlib
 import contextvars
 import json
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from collector import validate
 from collector.clock import Clock
 from collector.errors import (
-    CollectorError,
-    PayloadError,
     StorageError,
     StorageUnavailable,
-    VenueError,
-    VenueUnreachable,
 )
-from collector.http import Venue
 from collector.indicators.service import IndicatorService
 from collector.log import CycleFolder, cycle_folder, get_logger
 from collector.plan import Known, Task, due_tasks, plan_stage
 from collector.records import (
     Batch,
-    Candle,
     CycleReport,
     CycleState,
     Dataset,
-    Instrument,
     Interval,
     Job,
-    Payload,
-    Record,
-    Reject,
     SourceReport,
     WriteResult,
 )
-from collector.sources.base import Collector
 from collector.storage.writer import Writer
+from collector.worker import Run, Source, Tally, Worker
 
 GROUP_BATCHES = 64  # batches in one transaction at most; a commit costs as much as about 50 rows
 GROUP_RECORDS = 10_000
@@ -55,22 +42,7 @@ GROUP_PAUSE_S = 0.05  # batches that come within this of each other share a tran
 WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memory stays bounded
 STORE_ATTEMPTS = 4
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
-PUT_WAIT_S = 1.0  # then a worker looks whether anybody still takes batches
 PROGRESS_EVERY_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One provider as the cycle uses it."""
-
-    collector: Collector
-    venue: Venue
-    pool: ThreadPoolExecutor
-    service: str  # name of its log file
-
-    @property
-    def name(self) -> str:
-        return self.collector.name
 
 
 class Follower(Protocol):
@@ -84,32 +56,6 @@ class Follower(Protocol):
 
     def refresh(self) -> None:
         """Match instruments to assets and choose what is followed, from stored ranks and prices."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one source did so far in this cycle."""
-
-    jobs_ok: int = 0
-    jobs_failed: int = 0
-    jobs_skipped: int = 0
-    rows: dict[str, int] = field(default_factory=dict)
-    unchanged: int = 0
-    rejects: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    unreachable: str = ""  # the first message of a cycle in which the provider could not be reached
-    started: float = 0.0
-    finished: float = 0.0
-
-    def add(self, batch: Batch, result: WriteResult) -> None:
-        """Count one written batch."""
-        setattr(self, f"jobs_{batch.state}", getattr(self, f"jobs_{batch.state}") + 1)
-        for table, count in result.written.items():
-            self.rows[table] = self.rows.get(table, 0) + count
-        self.unchanged += result.unchanged
-        self.rejects += len(batch.rejects) + len(result.rejects)
-        if batch.error and batch.state == "failed":
-            self.errors[batch.error] = self.errors.get(batch.error, 0) + 1
 
 
 class CycleRunner:
@@ -144,6 +90,7 @@ class CycleRunner:
         self._simulated = simulated
         self._log = get_logger("Collector")
         self._database_log = get_logger("Database")
+        self._caught_up = False  # whether stored candles without indicators were looked for: a crash leaves some
         self._down: set[str] = set()  # sources whose outage was said already
         self._pauses: dict[str, bool] = {}  # source -> whether its stored state is a pause
         self._stopping = stopping or threading.Event()  # the clock's own event, so that it ends every wait too
@@ -168,7 +115,7 @@ class CycleRunner:
             cycle_id = self._writer.begin_cycle(
                 cadence, started_at, instance=self._instance, folder=name, simulated=self._simulated
             )
-            run = _Run(cycle_id, cadence, folder, {name: Tally() for name in self._sources})
+            run = Run(cycle_id, cadence, folder, {name: Tally() for name in self._sources})
             self._log.info("cycle_started", cycle=cycle_id, cadence=cadence, simulated=self._simulated)
             try:
                 self._work(run)
@@ -185,7 +132,7 @@ class CycleRunner:
             self._say(run, report)
         return report
 
-    def _work(self, run: "_Run") -> None:
+    def _work(self, run: Run) -> None:
         give_up_at = self._clock.monotonic() + self._deadlines[run.cadence].total_seconds()
         for source in self._sources.values():
             source.venue.begin(give_up_at)
@@ -194,9 +141,11 @@ class CycleRunner:
                 self._stage(run, tasks, give_up_at)
         self._compute(run)
 
-    def _stage(self, run: "_Run", tasks: Sequence[Task], give_up_at: float) -> None:
+    def _stage(self, run: Run, tasks: Sequence[Task], give_up_at: float) -> None:
         """Run every job of a stage; afterwards decide anew what is followed when ranks or prices came."""
         known = self._follower.known(tasks, self._clock.now())
+        if not self._caught_up:
+            run.touch_stored(known)
         jobs = plan_stage(tasks, known)
         done: queue.Queue[Batch] = queue.Queue(WAITING_BATCHES)
         for name, source in self._sources.items():
@@ -208,10 +157,8 @@ class CycleRunner:
         if any(task.dataset in (Dataset.MARKETS, Dataset.TICKERS, Dataset.MARK_PRICES) for task in tasks):
             self._follower.refresh()
 
-    def _worker(
-        self, run: "_Run", source: Source, job: Job, done: "queue.Queue[Batch]", give_up_at: float
-    ) -> "_Worker":
-        return _Worker(
+    def _worker(self, run: Run, source: Source, job: Job, done: "queue.Queue[Batch]", give_up_at: float) -> Worker:
+        return Worker(
             run=run,
             source=source,
             job=job,
@@ -220,13 +167,13 @@ class CycleRunner:
             refusal=lambda: self._refusal(run, give_up_at),
         )
 
-    def _refusal(self, run: "_Run", give_up_at: float) -> str:
+    def _refusal(self, run: Run, give_up_at: float) -> str:
         """Return why no job may start any more; "" while they may."""
         if self._stopping.is_set() or run.over:
             return "the collector was stopped"
         return "" if self._clock.monotonic() < give_up_at else "the cycle's time was over"
 
-    def _store_all(self, run: "_Run", done: "queue.Queue[Batch]", jobs: Sequence[Job]) -> None:
+    def _store_all(self, run: Run, done: "queue.Queue[Batch]", jobs: Sequence[Job]) -> None:
         """Write batches as they arrive, several in one transaction; between bursts compute indicators.
 
         Not while daily candles are on their way: shorter bars take the levels of the day before from them.
@@ -235,7 +182,8 @@ class CycleRunner:
         daily = any(job.interval is Interval.D1 for job in jobs)
         while stored < len(jobs):
             group = _next_group(done, len(jobs) - stored)
-            self._store(run, group)
+            if group:
+                self._store(run, group)
             stored += len(group)
             if len(run.touched) >= SERIES_AT_ONCE and done.empty() and not daily:
                 self._compute(run)
@@ -243,7 +191,7 @@ class CycleRunner:
                 said_at = self._clock.monotonic()
                 self._log.info("cycle_progress", cycle=run.cycle_id, jobs_done=stored, jobs=len(jobs))
 
-    def _store(self, run: "_Run", group: Sequence[Batch]) -> None:
+    def _store(self, run: Run, group: Sequence[Batch]) -> None:
         for batch, result in self._write(run, group):
             tally = run.tallies[batch.job.source]
             tally.add(batch, result)
@@ -251,7 +199,7 @@ class CycleRunner:
             run.keep_rejects([*batch.rejects, *result.rejects])
             run.touch(batch)
 
-    def _write(self, run: "_Run", group: Sequence[Batch]) -> list[tuple[Batch, WriteResult]]:
+    def _write(self, run: Run, group: Sequence[Batch]) -> list[tuple[Batch, WriteResult]]:
         """Write a group, repeating while the database is away; then give its rows up and say so."""
         reason = ""
         for attempt in range(STORE_ATTEMPTS):
@@ -281,7 +229,7 @@ class CycleRunner:
                 self._writer.save_provider_state(source.name, *pause)
             self._pauses[source.name] = state.paused_until is not None
 
-    def _compute(self, run: "_Run") -> None:
+    def _compute(self, run: Run) -> None:
         """Compute and store indicators of the series touched since the last time."""
         touched, run.touched = run.touched, {}
         if self._indicators is None or not touched or self._stopping.is_set():
@@ -295,9 +243,10 @@ class CycleRunner:
             run.storage_failed = True
             log.warning("indicators_failed", reason=str(error))
         run.indicator_rows += rows
+        self._caught_up = not run.storage_failed
         log.info("indicators_computed", series=len(touched), rows=rows, duration_s=self._clock.monotonic() - started)
 
-    def _report(self, run: "_Run", started_at: datetime) -> CycleReport:
+    def _report(self, run: Run, started_at: datetime) -> CycleReport:
         sources = tuple(self._source_report(name, tally) for name, tally in run.tallies.items())
         return CycleReport(
             cycle_id=run.cycle_id,
@@ -325,7 +274,7 @@ class CycleRunner:
             duration_s=round(max(0.0, tally.finished - tally.started), 3),
         )
 
-    def _say(self, run: "_Run", report: CycleReport) -> None:
+    def _say(self, run: Run, report: CycleReport) -> None:
         """Log the end of the cycle; an outage once when it begins and once when it is over."""
         for part in report.sources:
             log = get_logger(self._sources[part.source].service)
@@ -359,145 +308,20 @@ class CycleRunner:
         )
 
 
-class _Run:
-    """The state of the cycle in progress."""
-
-    def __init__(self, cycle_id: int, cadence: str, folder: CycleFolder | None, tallies: dict[str, Tally]) -> None:
-        self.cycle_id = cycle_id
-        self.cadence = cadence
-        self.folder = folder
-        self.tallies = tallies
-        self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # no indicators yet -> first open time
-        self.indicator_rows = 0
-        self.storage_failed = False
-        self.over = False  # nobody takes batches any more
-
-    def touch(self, batch: Batch) -> None:
-        """Remember which candle series got rows, and from when on."""
-        for record in batch.records:
-            if isinstance(record, Candle):
-                series = (record.instrument, record.interval)
-                self.touched[series] = min(self.touched.get(series, record.open_time), record.open_time)
-
-    def keep_rejects(self, rejects: Sequence[Reject]) -> None:
-        """Append rows that were not believed to rejects.jsonl."""
-        if self.folder is None or not rejects:
-            return
-        lines = [
-            {"source": item.job.source, "dataset": item.job.dataset, "subject": item.job.subject}
-            | {"reason": item.reason, "detail": item.detail, "row": item.row}
-            for item in rejects
-        ]
-        with self._told(), (self.folder.path / "rejects.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
-
-    def keep_payload(self, job: Job, payload: Payload) -> None:
-        """Keep an answer that was not understood in failures/."""
-        if self.folder is not None:
-            name = f"{job.source}_{job.dataset}_{payload.sha256[:12]}.body"
-            with self._told():
-                self.folder.write_file(f"failures/{name}", payload.body.decode("utf-8", "backslashreplace"))
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Say that a file could not be written; the database holds the same, so the cycle goes on."""
-        try:
-            yield
-        except OSError as error:
-            get_logger("Collector").warning("cycle_folder_unwritable", file=error.filename, reason=error.strerror)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Worker:
-    """Fetches, parses and checks one job in a pool thread; always delivers exactly one batch."""
-
-    run: _Run
-    source: Source
-    job: Job
-    done: "queue.Queue[Batch]"
-    clock: Clock
-    refusal: Callable[[], str]  # why it may not start any more; empty while it may
-
-    def __call__(self) -> None:
-        started_at = self.clock.now()
-        try:
-            batch = self._batch(started_at)
-        except Exception as defect:  # noqa: BLE001 - a defect in one source must not end the cycle of the others
-            get_logger(self.source.service).defect("source_defect", defect, **self._context())
-            batch = self._ended("failed", f"defect: {type(defect).__name__}: {defect}", started_at)
-        while not self.run.over:
-            with contextlib.suppress(queue.Full):
-                self.done.put(batch, timeout=PUT_WAIT_S)
-                return
-
-    def _batch(self, started_at: datetime) -> Batch:
-        if refusal := self.refusal():
-            return self._ended("skipped", refusal, started_at)
-        payloads: list[Payload] = []
-        records: list[Record] = []
-        rejects: list[Reject] = []
-        error = ""
-        try:
-            for item in self._items(payloads):
-                if isinstance(item, Reject):
-                    rejects.append(item)
-                else:
-                    records.append(item)
-        except (VenueError, PayloadError) as failure:
-            error = self._describe(failure, payloads)
-        batch = replace(
-            self._ended("failed" if error else "ok", error, started_at),
-            records=tuple(records),
-            rejects=tuple(rejects),
-            payloads=tuple(payloads),
-        )
-        checked = validate.check(batch, now=self.clock.now())
-        get_logger(self.source.service).debug(
-            "job_done",
-            state=checked.state,
-            records=len(checked.records),
-            rejects=len(checked.rejects),
-            **self._context(),
-        )
-        return checked
-
-    def _ended(self, state: str, error: str, started_at: datetime) -> Batch:
-        return Batch(job=self.job, state=state, error=error, started_at=started_at, finished_at=self.clock.now())
-
-    def _items(self, payloads: list[Payload]) -> Iterator[Record | Reject]:
-        parse = self.source.collector.parsers[self.job.dataset]
-        for payload in self.source.collector.fetch(self.job):
-            payloads.append(payload)
-            for item in parse(payload):
-                if not isinstance(item, (Record, Reject)):
-                    raise TypeError(f"the parser of {self.job.dataset} gave {type(item).__name__} instead of a record")
-                yield item
-
-    def _describe(self, failure: CollectorError, payloads: Sequence[Payload]) -> str:
-        log = get_logger(self.source.service)
-        if isinstance(failure, PayloadError):
-            self.run.keep_payload(self.job, payloads[-1]) if payloads else None
-            log.error("payload_not_understood", reason=str(failure), **self._context())
-        elif isinstance(failure, VenueUnreachable):
-            tally = self.run.tallies[self.source.name]
-            tally.unreachable = tally.unreachable or str(failure)
-            log.debug("call_failed", reason=str(failure), **self._context())
-        else:
-            log.warning("call_refused", reason=str(failure), kind=type(failure).__name__, **self._context())
-        return str(failure)
-
-    def _context(self) -> dict[str, Any]:
-        return {"cycle": self.run.cycle_id, "dataset": self.job.dataset, "subject": self.job.subject}
-
-
-def _submit(source: Source, workers: Sequence[_Worker]) -> None:
+def _submit(source: Source, workers: Sequence[Worker]) -> None:
     for worker in workers:
         source.pool.submit(contextvars.copy_context().run, worker)  # log lines keep their cycle
 
 
 def _next_group(done: "queue.Queue[Batch]", expected: int) -> list[Batch]:
-    """Wait for one batch, then gather what follows closely, up to a transaction's size or to the last one expected."""
-    group = [done.get()]
+    """Wait for one batch, then gather what follows closely, up to a transaction's size or to the last one expected.
+
+    Nothing comes back when none came for a while, as when every worker waits for its quota.
+    """
+    try:
+        group = [done.get(timeout=PROGRESS_EVERY_S)]
+    except queue.Empty:
+        return []
     records = len(group[0].records)
     while len(group) < min(GROUP_BATCHES, expected) and records < GROUP_RECORDS:
         try:

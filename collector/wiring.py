@@ -17,7 +17,7 @@ from typing import Any
 from collector.clients import BinanceSdk, CoingeckoSdk
 from collector.clock import Clock, SystemClock
 from collector.config import ROOT, Layer, Settings, SourceSettings, environment_name
-from collector.cycle import CycleRunner, Source
+from collector.cycle import CycleRunner
 from collector.errors import CollectorError, ConfigError
 from collector.following import DatabaseFollower
 from collector.http import Timeouts, Venue
@@ -38,6 +38,7 @@ from collector.storage.embedded import EmbeddedPostgres, find_postgres
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
 from collector.upkeep import Upkeep
+from collector.worker import Source
 
 SERVICES = {"coingecko": "CoingeckoService", "binance_futures": "BinanceService", "okx": "OkxService"}
 SDKS: Mapping[str, Callable[[Venue], Any]] = {"coingecko": CoingeckoSdk, "binance_futures": BinanceSdk}

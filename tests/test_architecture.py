@@ -41,6 +41,7 @@ LEVELS = {
     "collector.coverage": 3,
     "collector.universe": 3,
     "collector.cycle": 4,
+    "collector.worker": 4,
     "collector.following": 4,
     "collector.checkup": 4,
     "collector.status": 4,
@@ -62,6 +63,7 @@ SIDEWAYS = {
     ("collector.instruments", "collector.records"),
     ("collector.sources.base", "collector.records"),
     ("collector.log", "collector.config"),
+    ("collector.cycle", "collector.worker"),
     ("collector.indicators", "collector.storage.reader"),
     ("collector.sinks", "collector.storage.reader"),
     ("collector.coverage", "collector.storage.reader"),
@@ -119,7 +121,7 @@ REGISTRY = "collector.sources"  # the package itself: the one place that names e
 CLOCK = "collector.clock"
 NOW_READERS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today")}
 # The two places that keep a defect from spreading: around a source's worker and around a scheduled job.
-CONTAINING = {"collector.cycle", "collector.scheduler"}
+CONTAINING = {"collector.worker", "collector.scheduler"}
 TRANSLATING = {"collector.indicators.extra"}  # TA-Lib raises bare Exception; it leaves as ValueError `from` it
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "core"}
 

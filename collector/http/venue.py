@@ -281,6 +281,8 @@ class Venue:
                 raise self._unreachable(error, deadline) from error
         if deadline.cut:  # a body without a length ends like a whole one when its connection is cut
             raise self._unreachable(EOFError(), deadline)
+        for secret in self._secrets:
+            body = body.replace(secret.encode(), b"***")  # an answer that repeats our key is stored and logged too
         response._content = body  # noqa: SLF001 - what an SDK reads instead of the stream
         headers = {name.lower(): value for name, value in response.headers.items()}
         answer = Answer(status=response.status_code, headers=headers, body=body, received_at=self._clock.now())

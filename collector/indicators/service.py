@@ -114,6 +114,8 @@ class IndicatorService:
             oldest, newest = spans[item.id]
             anchored_at, obv = anchors.get(item.id, (oldest - width, None))
             since = max(oldest, min(start, anchored_at + width))
+            if since > newest:
+                continue
             anchor = None if obv is None else Anchor(_seconds(anchored_at), obv)
             yield _Work(item, max(oldest, since - self._history * width), since, newest + width, anchor)
 

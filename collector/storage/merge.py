@@ -20,6 +20,9 @@ Cursor = psycopg2.extensions.cursor
 # Columns that say how we came by a row; a difference in them alone is no change.
 CIRCUMSTANCES = ("received_at", "cycle_id", "observed_at", "computed_at")
 
+# Two answers of one provider speak of the same key here, one saying less: what is absent from it takes nothing away.
+SPARSE = {"market_snapshots"}
+
 
 class Chunks:
     """An iterator of bytes as the file object that COPY reads from; every read is one chunk."""
@@ -55,8 +58,10 @@ def upsert_sql(table: str, columns: Sequence[str], key: Sequence[str], selected:
     """Return the guarded upsert of everything staged for a table."""
     values = [name for name in columns if name not in key]
     compared = [name for name in values if name not in CIRCUMSTANCES]
-    sets = ", ".join(f"{name} = EXCLUDED.{name}" for name in values)
-    old, new = (", ".join(f"{side}.{name}" for name in compared) for side in (table, "EXCLUDED"))
+    value = "coalesce(EXCLUDED.{1}, {0}.{1})" if table in SPARSE else "EXCLUDED.{1}"
+    sets = ", ".join(f"{name} = {value.format(table, name)}" for name in values)
+    old = ", ".join(f"{table}.{name}" for name in compared)
+    new = ", ".join(value.format(table, name) for name in compared)
     action = f"UPDATE SET {sets} WHERE ({old}) IS DISTINCT FROM ({new})" if compared else "NOTHING"
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(selected or columns)} "

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from collector import wiring
 from collector.clock import to_millis
 from collector.config import Layer, LogSettings, load_settings
-from collector.cycle import CycleRunner, Source
+from collector.cycle import CycleRunner
 from collector.following import DatabaseFollower
 from collector.http import Timeouts, Venue
 from collector.indicators.service import IndicatorService
@@ -29,6 +29,7 @@ from collector.simulator import Simulator
 from collector.sources.base import Limit, Shape
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
+from collector.worker import Source
 
 SMALL = {
     "universe": {"top": 4},

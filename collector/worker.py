@@ -1,0 +1,201 @@
+"""One job of a cycle in a thread of its source's pool, and what the threads of a cycle share.
+
+A worker fetches, parses and checks; it always delivers exactly one batch, whatever happens.
+"""
+
+import contextlib
+import json
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from collector import validate
+from collector.clock import Clock
+from collector.errors import CollectorError, PayloadError, VenueError, VenueUnreachable
+from collector.http import Venue
+from collector.log import CycleFolder, get_logger
+from collector.plan import Known
+from collector.records import Batch, Candle, Instrument, Interval, Job, Payload, Record, Reject, WriteResult
+from collector.sources.base import Collector
+
+PUT_WAIT_S = 1.0  # then a worker looks whether anybody still takes batches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One provider as the cycle uses it."""
+
+    collector: Collector
+    venue: Venue
+    pool: ThreadPoolExecutor
+    service: str  # name of its log file
+
+    @property
+    def name(self) -> str:
+        return self.collector.name
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one source did so far in this cycle."""
+
+    jobs_ok: int = 0
+    jobs_failed: int = 0
+    jobs_skipped: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
+    unchanged: int = 0
+    rejects: int = 0
+    errors: dict[str, int] = field(default_factory=dict)
+    unreachable: str = ""  # the first message of a cycle in which the provider could not be reached
+    started: float = 0.0
+    finished: float = 0.0
+
+    def add(self, batch: Batch, result: WriteResult) -> None:
+        """Count one written batch."""
+        setattr(self, f"jobs_{batch.state}", getattr(self, f"jobs_{batch.state}") + 1)
+        for table, count in result.written.items():
+            self.rows[table] = self.rows.get(table, 0) + count
+        self.unchanged += result.unchanged
+        self.rejects += len(batch.rejects) + len(result.rejects)
+        if batch.error and batch.state == "failed":
+            self.errors[batch.error] = self.errors.get(batch.error, 0) + 1
+
+
+class Run:
+    """The state of the cycle in progress."""
+
+    def __init__(self, cycle_id: int, cadence: str, folder: CycleFolder | None, tallies: dict[str, Tally]) -> None:
+        self.cycle_id = cycle_id
+        self.cadence = cadence
+        self.folder = folder
+        self.tallies = tallies
+        self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # no indicators yet -> first open time
+        self.indicator_rows = 0
+        self.storage_failed = False
+        self.over = False  # nobody takes batches any more
+
+    def touch_stored(self, known: Known) -> None:
+        """Look at every stored series from its end: bars before it that lack indicators are computed."""
+        instruments = {item.id: item for items in known.followed.values() for item in items}
+        for (name, interval), opened in known.last_opens.items():
+            self.touched.setdefault((instruments[name], interval), opened + interval.width)
+
+    def touch(self, batch: Batch) -> None:
+        """Remember which candle series got rows, and from when on."""
+        for record in batch.records:
+            if isinstance(record, Candle):
+                series = (record.instrument, record.interval)
+                self.touched[series] = min(self.touched.get(series, record.open_time), record.open_time)
+
+    def keep_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Append rows that were not believed to rejects.jsonl."""
+        if self.folder is None or not rejects:
+            return
+        lines = [
+            {"source": item.job.source, "dataset": item.job.dataset, "subject": item.job.subject}
+            | {"reason": item.reason, "detail": item.detail, "row": item.row}
+            for item in rejects
+        ]
+        with self._told(), (self.folder.path / "rejects.jsonl").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+    def keep_payload(self, job: Job, payload: Payload) -> None:
+        """Keep an answer that was not understood in failures/."""
+        if self.folder is not None:
+            name = f"{job.source}_{job.dataset}_{payload.sha256[:12]}.body"
+            with self._told():
+                self.folder.write_file(f"failures/{name}", payload.body.decode("utf-8", "backslashreplace"))
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say that a file could not be written; the database holds the same, so the cycle goes on."""
+        try:
+            yield
+        except OSError as error:
+            get_logger("Collector").warning("cycle_folder_unwritable", file=error.filename, reason=error.strerror)
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """Fetches, parses and checks one job in a pool thread; always delivers exactly one batch."""
+
+    run: Run
+    source: Source
+    job: Job
+    done: "queue.Queue[Batch]"
+    clock: Clock
+    refusal: Callable[[], str]  # why it may not start any more; empty while it may
+
+    def __call__(self) -> None:
+        started_at = self.clock.now()
+        try:
+            batch = self._batch(started_at)
+        except Exception as defect:  # noqa: BLE001 - a defect in one source must not end the cycle of the others
+            get_logger(self.source.service).defect("source_defect", defect, **self._context())
+            batch = self._ended("failed", f"defect: {type(defect).__name__}: {defect}", started_at)
+        while not self.run.over:
+            with contextlib.suppress(queue.Full):
+                self.done.put(batch, timeout=PUT_WAIT_S)
+                return
+
+    def _batch(self, started_at: datetime) -> Batch:
+        if refusal := self.refusal():
+            return self._ended("skipped", refusal, started_at)
+        payloads: list[Payload] = []
+        records: list[Record] = []
+        rejects: list[Reject] = []
+        error = ""
+        try:
+            for item in self._items(payloads):
+                if isinstance(item, Reject):
+                    rejects.append(item)
+                else:
+                    records.append(item)
+        except (VenueError, PayloadError) as failure:
+            error = self._describe(failure, payloads)
+        batch = replace(
+            self._ended("failed" if error else "ok", error, started_at),
+            records=tuple(records),
+            rejects=tuple(rejects),
+            payloads=tuple(payloads),
+        )
+        checked = validate.check(batch, now=self.clock.now())
+        get_logger(self.source.service).debug(
+            "job_done",
+            state=checked.state,
+            records=len(checked.records),
+            rejects=len(checked.rejects),
+            **self._context(),
+        )
+        return checked
+
+    def _ended(self, state: str, error: str, started_at: datetime) -> Batch:
+        return Batch(job=self.job, state=state, error=error, started_at=started_at, finished_at=self.clock.now())
+
+    def _items(self, payloads: list[Payload]) -> Iterator[Record | Reject]:
+        parse = self.source.collector.parsers[self.job.dataset]
+        for payload in self.source.collector.fetch(self.job):
+            payloads.append(payload)
+            for item in parse(payload):
+                if not isinstance(item, (Record, Reject)):
+                    raise TypeError(f"the parser of {self.job.dataset} gave {type(item).__name__} instead of a record")
+                yield item
+
+    def _describe(self, failure: CollectorError, payloads: Sequence[Payload]) -> str:
+        log = get_logger(self.source.service)
+        if isinstance(failure, PayloadError):
+            self.run.keep_payload(self.job, payloads[-1]) if payloads else None
+            log.error("payload_not_understood", reason=str(failure), **self._context())
+        elif isinstance(failure, VenueUnreachable):
+            tally = self.run.tallies[self.source.name]
+            tally.unreachable = tally.unreachable or str(failure)
+            log.debug("call_failed", reason=str(failure), **self._context())
+        else:
+            log.warning("call_refused", reason=str(failure), kind=type(failure).__name__, **self._context())
+        return str(failure)
+
+    def _context(self) -> dict[str, Any]:
+        return {"cycle": self.run.cycle_id, "dataset": self.job.dataset, "subject": self.job.subject}
