@@ -40,8 +40,9 @@ def kill_when(program, condition, what):
         wait_until(lambda: program.value(reached) or not cycle.alive(), what)
         assert cycle.alive(), f"the cycle ended before: {what}\n{cycle.err}"
         cycle.kill()
+    dead = "application_name LIKE 'collector%' AND datname = current_database()"  # others share the server
     wait_until(
-        lambda: program.value("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'collector%'") == 0,
+        lambda: program.value(f"SELECT count(*) FROM pg_stat_activity WHERE {dead}") == 0,
         "the server ends the sessions of the dead",
     )
 
