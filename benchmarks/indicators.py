@@ -1,17 +1,21 @@
 """Indicators against bare TA-Lib: 300 series of 500 bars, best of several rounds, as ratios.
 
-Prints the time of the TA-Lib calls that the standard columns rest on and nothing else ("bare"; the last three find the
-swing), of our TA-Lib columns ("part": the same work without the swing, with stretches, OBV and still prices), and of
-every standard column with pivot levels, swings and warm-up ("all"). The target is 1.5 times bare. Run from the root of the repository: python -m benchmarks.indicators
+Prints the time of the TA-Lib calls that the standard columns rest on and nothing else ("bare"; the last three of them
+find the swing), of our TA-Lib columns ("part": the same work without the swing, with stretches, OBV and still prices),
+and of every standard column with pivot levels, swings and warm-up ("all"). The target is 1.5 times bare.
 """
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import talib
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
 
 from collector.indicators.compute import Bars, Series, compute_many
 from collector.indicators.levels import SWING_LOOKBACK

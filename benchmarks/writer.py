@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import text
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
+
 from collector.clock import SystemClock
 from collector.records import Batch, Candle, Dataset, IndicatorBlock, Instrument, Interval, Job, Kind
 from collector.storage.database import Database
