@@ -6,7 +6,7 @@ Only the parser is here, so that --help, --version and a typo need not wait for 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _whole(least: int, most: int = 1_000_000) -> Callable[[str], int]:
+    """Return a reader of whole numbers within bounds, for an option."""
+
+    def read(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
 def _add_collecting(commands: Any) -> None:
     command = commands.add_parser("run", help="collect on the schedule until Ctrl+C (the default)")
     command.set_defaults(command="run")
@@ -76,14 +87,22 @@ def _add_collecting(commands: Any) -> None:
     command.set_defaults(command="once")
     command = commands.add_parser("demo", help="collect from simulated providers on this machine; no network needed")
     command.add_argument(
-        "--cycles", type=int, default=0, metavar="N", help="end after N cycles and print what was stored"
+        "--cycles",
+        type=_whole(0),
+        default=0,
+        metavar="N",
+        help="end after N cycles of the first cadence and print what was stored",
     )
     command.set_defaults(command="demo")
     command = commands.add_parser("simulate", help="only the simulated providers, for other programs to poll")
-    command.add_argument("--port", type=int, default=8900, help="port on 127.0.0.1; 0 picks a free one (default 8900)")
-    command.add_argument("--assets", type=int, default=60, help="how many assets the simulated market has")
+    command.add_argument(
+        "--port", type=_whole(0, 65_535), default=8900, help="port on 127.0.0.1; 0 picks a free one (default 8900)"
+    )
+    command.add_argument(
+        "--assets", type=_whole(45, 600), default=60, help="how many assets the simulated market has: 45 to 600"
+    )
     command.add_argument("--seed", type=int, default=1, help="the market to simulate: same seed, same prices")
-    command.add_argument("--latency-ms", type=float, default=0.0, help="time every answer is held back")
+    command.add_argument("--latency-ms", type=_whole(0, 60_000), default=0, help="time every answer is held back")
     command.add_argument("--no-limits", action="store_true", help="do not enforce the providers' rate limits")
     command.add_argument("--json", action="store_true", help="print the addresses as one JSON line")
     command.add_argument("--attached", action="store_true", help="end when standard input closes")
@@ -92,7 +111,9 @@ def _add_collecting(commands: Any) -> None:
 
 def _add_looking(commands: Any) -> None:
     command = commands.add_parser("status", help="last cycles, sources and what is stored")
-    command.add_argument("--cycles", type=int, default=10, metavar="N", help="how many cycles to show (default 10)")
+    command.add_argument(
+        "--cycles", type=_whole(1), default=10, metavar="N", help="how many cycles to show (default 10)"
+    )
     command.add_argument("--json", action="store_true", help="print as JSON")
     command.set_defaults(command="status")
     command = commands.add_parser(

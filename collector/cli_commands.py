@@ -11,6 +11,7 @@ from typing import Any
 from collector import checkup, status, wiring
 from collector.clock import SystemClock
 from collector.config import Layer, Settings, explain, load_settings
+from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK
 from collector.log import set_up_logging, tear_down_logging
 from collector.records import CycleState, Dataset
@@ -26,8 +27,13 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace, *overrides: Layer) -> Settings:
+    return _settings_and_layers(arguments, *overrides)[0]
+
+
+def _settings_and_layers(arguments: argparse.Namespace, *overrides: Layer) -> tuple[Settings, tuple[Layer, ...]]:
     demo = (wiring.demo_layer(),) if arguments.demo else ()
-    return load_settings(file=arguments.config, overrides=(*demo, *overrides))[0]
+    settings, layers = load_settings(file=arguments.config, overrides=(*demo, *overrides))
+    return (wiring.apart(settings) if arguments.demo else settings), layers
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -58,15 +64,19 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
-    simulator = Simulator(
-        seed=arguments.seed,
-        assets=arguments.assets,
-        latency_s=arguments.latency_ms / 1000,
-        limits=not arguments.no_limits,
-        port=arguments.port,
-    )
     announce = functools.partial(_announce, as_json=arguments.json)
-    wiring.serve_simulator(simulator, announce, attached=arguments.attached)
+    try:
+        simulator = Simulator(
+            seed=arguments.seed,
+            assets=arguments.assets,
+            latency_s=arguments.latency_ms / 1000,
+            limits=not arguments.no_limits,
+            port=arguments.port,
+        )
+        wiring.serve_simulator(simulator, announce, attached=arguments.attached)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"--port: {arguments.port} cannot be used ({reason}); name another, or 0 for any") from error
     return OK
 
 
@@ -119,15 +129,15 @@ def _db_url(arguments: argparse.Namespace) -> int:
 
 
 def _config_explain(arguments: argparse.Namespace) -> int:
-    demo = (wiring.demo_layer(),) if arguments.demo else ()
-    settings, layers = load_settings(file=arguments.config, overrides=demo)
+    settings, layers = _settings_and_layers(arguments)
     lines = explain(settings, layers)
     if arguments.json:
         _print_json([asdict(line) for line in lines])
-        return OK
-    width = max(len(line.name) for line in lines)
-    for line in lines:
-        print(f"{line.name:<{width}}  {line.value or '-':<28} [{line.origin}]  {line.description}")
+    else:
+        width = max(len(line.name) for line in lines)
+        for line in lines:
+            print(f"{line.name:<{width}}  {line.value or '-':<28} [{line.origin}]  {line.description}")
+    wiring.check_settings(settings)  # what only a start would say otherwise
     return OK
 
 

@@ -5,11 +5,12 @@ command line. Nothing else in the product reads the environment.
 """
 
 import difflib
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -17,6 +18,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from apscheduler.triggers.cron import CronTrigger
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,6 +28,8 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -33,19 +37,29 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from collector.errors import ConfigError
 from collector.records import Dataset, Interval
 
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # a PyYAML built without libyaml
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "COLLECTOR_"
+LONGEST = timedelta(days=3660)  # ten years: longer is a slip of the finger, and far longer overflows dates
+LONGEST_EVERY = timedelta(days=31)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def parse_duration(value: Any) -> Any:
-    """Return a timedelta from `90`, `90s`, `5m`, `1h`, `1d` or `1w`; ValueError otherwise."""
+    """Return a timedelta of at most LONGEST from `90`, `90s`, `5m`, `1h`, `1d` or `1w`; ValueError otherwise."""
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"\s*(\d{1,9})\s*([smhdw]?)\s*", str(value))
     if isinstance(value, bool) or not match:
         raise ValueError("is not a duration; write a number with a unit, as 30s, 5m, 1h, 1d or 1w")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2] or "s"])
+    seconds = int(match[1]) * _UNITS[match[2] or "s"]
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"is too long; the most is {LONGEST.days}d")
+    return timedelta(seconds=seconds)
 
 
 def format_duration(value: timedelta) -> str:
@@ -63,16 +77,25 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
+def _not_too_rare(value: timedelta) -> timedelta:
+    if value > LONGEST_EVERY:
+        raise ValueError(f"is too long; a cadence runs at least every {LONGEST_EVERY.days}d")
+    return value
+
+
 def _cron(value: str) -> str:
     try:
-        CronTrigger.from_crontab(value, timezone=UTC)
+        trigger = CronTrigger.from_crontab(value, timezone=UTC)
     except ValueError as error:
         raise ValueError("is not a cron line of five fields (minute hour day month weekday, UTC)") from error
+    if trigger.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC)) is None:  # any start: the calendar repeats
+        raise ValueError("never comes: no month of it has that day; mend day or month, as 20 0 * * *")
     return value
 
 
 def _http_url(value: str) -> str:
-    if not re.fullmatch(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[^\s?#]*)?", value):
+    match = re.fullmatch(r"https?://(?:[A-Za-z0-9.\-_]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?(?:/[^\s?#]*)?", value)
+    if not match or not _is_port(match[1]):
         raise ValueError("is not an http(s) address without query, as https://host or http://127.0.0.1:8000/path")
     return value.rstrip("/")
 
@@ -81,6 +104,28 @@ def _database_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if text and not re.match(r"postgres(ql)?(\+psycopg2)?://", text):
         raise ValueError("is not a PostgreSQL address; write postgresql://user:password@host:5432/name")
+    place = r"[a-z2+]+://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?]+\]|[^/:?]+)?(?::(\d{1,5}))?(?:[/?].*)?"
+    match = re.fullmatch(place, text)
+    if text and not (match and _is_port(match[1])):
+        raise ValueError(
+            "has no usable port; write postgresql://user:password@host:5432/name (%40 for @ in a password)"
+        )
+    return value
+
+
+def _is_port(text: str | None) -> bool:
+    return text is None or 1 <= int(text) < 1 << 16
+
+
+def _folder(value: Any) -> Any:
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError("is not a folder; name one, or remove the setting for the usual one")
+    return value
+
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):  # YAML reads yes, no, on and off so
+        raise ValueError("is a switch, but another kind of value is wanted; quote a text")  # noqa: TRY004 - pydantic's contract
     return value
 
 
@@ -94,12 +139,18 @@ Intervals = Annotated[tuple[Interval, ...], BeforeValidator(_listed)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Folder = Annotated[Path, BeforeValidator(_folder)]
 
 
 class Section(BaseModel):
     """A part of the settings: unknown keys are errors, values cannot be changed after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _switches_only_where_wanted(cls, value: Any, info: ValidationInfo) -> Any:
+        return value if cls.model_fields[info.field_name or ""].annotation is bool else _no_switch(value)
 
 
 class DatabaseSettings(Section):
@@ -117,7 +168,7 @@ class DatabaseSettings(Section):
 class LogSettings(Section):
     """Log files, their form and their retention."""
 
-    directory: Path = Field(Path("logs"), description="Folder of the cycle folders and of collector.log")
+    directory: Folder = Field(Path("logs"), description="Folder of the cycle folders and of collector.log")
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Least level written")
     format: Literal["text", "json"] = Field("text", description="One line per event as text, or as JSON")
     keep: PositiveDuration = Field(timedelta(days=14), description="Age at which cycle folders are deleted")
@@ -143,7 +194,9 @@ class UniverseSettings(Section):
 class CadenceSettings(Section):
     """When cycles of one kind start and how long they may start jobs."""
 
-    every: PositiveDuration | None = Field(None, description="Run on the UTC grid of this length, as 5m")
+    every: Annotated[PositiveDuration, AfterValidator(_not_too_rare)] | None = Field(
+        None, description="Run on the UTC grid of this length, as 5m"
+    )
     cron: Annotated[str, AfterValidator(_cron)] | None = Field(None, description="Or a cron line of five fields, UTC")
     offset: Duration = Field(timedelta(0), description="Shift of the grid, so that cadences do not start together")
     deadline: PositiveDuration = Field(timedelta(minutes=4), description="Time after which a cycle starts no new job")
@@ -192,7 +245,9 @@ class ExtraIndicator(Section):
     """One more TA-Lib function."""
 
     function: str = Field(description="Name of a TA-Lib function, as CCI")
-    parameters: dict[str, float] = Field({}, description="Its parameters, as timeperiod: 20")
+    parameters: dict[str, Annotated[float, BeforeValidator(_no_switch)]] = Field(
+        {}, description="Its parameters, as timeperiod: 20"
+    )
 
 
 class IndicatorSettings(Section):
@@ -222,7 +277,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     database: DatabaseSettings = Field(DatabaseSettings(), description="Where rows are stored")
-    data_dir: Path = Field(Path("data"), description="Folder of the embedded database")
+    data_dir: Folder = Field(Path("data"), description="Folder of the embedded database")
     logs: LogSettings = Field(LogSettings(), description="Log files")
     universe: UniverseSettings = Field(UniverseSettings(), description="Which assets and instruments are followed")
     cadences: dict[str, CadenceSettings] = Field(min_length=1, description="When cycles start, by name")
@@ -280,21 +335,21 @@ def load_settings(
     *,
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    env_file: Path | None = None,
     overrides: Sequence[Layer] = (),
 ) -> tuple[Settings, tuple[Layer, ...]]:
     """Return the checked settings and the layers they came from, weakest first.
 
-    `file` defaults to config/config.yaml, `environment` to the process environment. Relative folders are
-    taken from the product's root. Raises ConfigError with one line.
+    `file` defaults to config/config.yaml, `environment` to the process environment. `env_file` defaults to .env,
+    which may be absent; with an `environment` handed in, it is read only when named. Relative folders are taken
+    from the product's root. Raises ConfigError with one line.
     """
     file = file or ROOT / "config" / "config.yaml"
-    env_file = ROOT / ".env"
     layers = [Layer(str(_shown(file)), _read_yaml(file))]
-    if environment is None:
-        dotenv = {key: value or "" for key, value in dotenv_values(env_file).items()} if env_file.exists() else {}
-        layers += [Layer(".env", _from_names(dotenv, ".env")), Layer("environment", _from_names(os.environ))]
-    else:
-        layers.append(Layer("environment", _from_names(environment)))
+    if env_file or environment is None:
+        env_file = env_file or ROOT / ".env"
+        layers.append(Layer(str(_shown(env_file)), _from_names(_read_env(env_file), str(_shown(env_file)))))
+    layers.append(Layer("environment", _from_names(os.environ if environment is None else environment)))
     layers += overrides
     tree: dict[str, Any] = {}
     for layer in layers:
@@ -302,7 +357,7 @@ def load_settings(
     try:
         settings = Settings(**tree)
     except ValidationError as error:
-        raise ConfigError(_one_line(error, layers)) from error
+        raise ConfigError(_one_line(error, layers).replace("\n", "\\n")) from error
     return _with_absolute_folders(settings), tuple(layers)
 
 
@@ -320,19 +375,79 @@ def environment_name(path: str) -> str:
     return PREFIX + path.upper().replace(".", "__")
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
+class _Twice(yaml.MarkedYAMLError):
+    """A key stands twice in one group."""
+
+
+class _Loader(SafeLoader):
+    """Safe YAML in which a key that stands twice in one group is an error: the first would be lost silently."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        root = super().get_single_node()
+        waiting, seen = [root], set()
+        while waiting:
+            node = waiting.pop()
+            if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+                continue
+            seen.add(id(node))  # anchors make it a graph
+            waiting += [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+            words = set()
+            for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+                if isinstance(key, yaml.ScalarNode) and key.value in words:
+                    problem = f"has the key {key.value!r} twice; remove one of the two"
+                    raise _Twice(problem=problem, problem_mark=key.start_mark)
+                words.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return root
+
+
+def _parse_yaml(text: str) -> Any:
+    """Return what a YAML text holds; ValueError or YAMLError when it cannot be read."""
+    loader = _Loader(text)
     try:
-        tree = yaml.safe_load(file.read_text(encoding="utf-8"))
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _read_text(file: Path, remedy: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        message = f"{_shown(file)}: cannot be read ({error.strerror}); restore it or name another with --config"
-        raise ConfigError(message) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{_shown(file)}: cannot be read ({error.strerror}); {remedy}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{_shown(file)} line {line}: is not UTF-8 text; save the file as UTF-8") from error
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    text = _read_text(file, "restore it or name another with --config")
+    try:
+        tree = _parse_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" line {where.line + 1}" if where else ""
-        raise ConfigError(f"{_shown(file)}{line}: is not valid YAML; check indentation and colons there") from error
+        problem = (
+            error.problem if isinstance(error, _Twice) else "is not valid YAML; check indentation and colons there"
+        )
+        raise ConfigError(f"{_shown(file)}{line}: {problem}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{_shown(file)}: holds no settings; restore the shipped config/config.yaml")
     return {str(key): value for key, value in tree.items()}
+
+
+def _read_env(file: Path) -> dict[str, str]:
+    """Return the names and texts of an .env file, none when there is no such file."""
+    if not file.exists() and not file.is_symlink():
+        return {}
+    text = _read_text(file, "make it a readable text file or remove it")
+    for binding in parse_stream(io.StringIO(text)):
+        lines = binding.original.string
+        ours = re.match(rf"\s*(?:export\s+)?({PREFIX}\w+)", lines, re.IGNORECASE)  # other words may be secrets
+        if binding.error or (ours and binding.key and binding.value is None):
+            line = binding.original.line + lines[: len(lines) - len(lines.lstrip())].count("\n")
+            what = f"{ours[1] if ours else 'the line'} (value hidden) is not NAME=value"
+            raise ConfigError(f"{_shown(file)} line {line}: {what}; mend it, close every quote, or put # before it")
+    return {key: value or "" for key, value in dotenv_values(stream=io.StringIO(text)).items()}
 
 
 def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[str, Any]:
@@ -350,9 +465,10 @@ def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[st
             if not isinstance(node, dict):
                 raise ConfigError(f"{name} ({where}): a shorter name sets the same part already; remove one of the two")
         try:
-            node[path[-1]] = yaml.safe_load(text) if text[:1] in ("[", "{") else text
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{name} ({where}): {text[:80]!r} is no list or group; write it as [a, b]") from error
+            node[path[-1]] = _parse_yaml(text) if text.lstrip()[:1] in ("[", "{") and not _is_secret(path) else text
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            problem = error.problem if isinstance(error, _Twice) else "is no list or group; write [a, b] or {a: b}"
+            raise ConfigError(f"{name} ({where}): {_quoted(path, text)} {problem}") from error
     return tree
 
 
@@ -370,13 +486,19 @@ def _with_absolute_folders(settings: Settings) -> Settings:
 
 
 _PLAIN_WORDS = {
-    "int_parsing": "is not a whole number",
-    "int_from_float": "is not a whole number",
-    "bool_parsing": "is neither true nor false",
-    "float_parsing": "is not a number",
-    "decimal_parsing": "is not a number",
-    "model_type": "is not a group of settings; write the settings inside it one by one",
-    "dict_type": "is not a group of settings; write the settings inside it one by one",
+    **dict.fromkeys(("int_parsing", "int_from_float", "int_type"), "is not a whole number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "is neither true nor false"),
+    **dict.fromkeys(("float_parsing", "float_type", "decimal_parsing", "decimal_type"), "is not a number"),
+    "string_type": "is not a text; write it in quotes",
+    "path_type": "is not a folder; name one, or remove the setting for the usual one",
+    "tuple_type": "is not a list; write it as [a, b]",
+    "too_short": "needs at least one entry",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "literal_error": "must be one of {expected}",
+    "enum": "must be one of {expected}",
+    **dict.fromkeys(("model_type", "dict_type"), "is not a group of settings; write those inside it one by one"),
 }
 
 
@@ -392,9 +514,19 @@ def _one_line(error: ValidationError, layers: Sequence[Layer]) -> str:
         return f"{name}: is missing; add it to config/config.yaml or set {environment_name(name)}"
     if isinstance(first["input"], (dict, Settings)) and not path:
         return message
-    message = _PLAIN_WORDS.get(first["type"], message)
-    value = "a secret" if "url" in path[-1:] or "api_key" in path[-1:] else repr(first["input"])[:80]
-    return f"{name}: {value} {message[:1].lower()}{message[1:]}{_mend(path, layers)}"
+    if first["type"] in _PLAIN_WORDS:
+        message = _PLAIN_WORDS[first["type"]].format_map(first.get("ctx", {}))
+    return f"{name}: {_quoted(path, first['input'])} {message[:1].lower()}{message[1:]}{_mend(path, layers)}"
+
+
+def _is_secret(path: Sequence[str]) -> bool:
+    return path[-1] in ("url", "api_key")
+
+
+def _quoted(path: Sequence[str], value: Any) -> str:
+    """Return a value as a message may show it: short, and nothing of a key or of an address with a password."""
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return "the value (hidden)" if _is_secret(path) or re.search(r"://.*@|api_key|\burl\b", text) else text[:80]
 
 
 def _mend(path: tuple[str, ...], layers: Sequence[Layer]) -> str:

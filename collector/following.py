@@ -20,6 +20,7 @@ from collector.universe import (
     RankedAsset,
     choose_assets,
     choose_instruments,
+    choose_most_traded,
     match_instruments,
 )
 
@@ -88,6 +89,9 @@ class DatabaseFollower:
     def refresh(self) -> None:
         """Match instruments to assets and choose what is followed, from stored ranks and prices."""
         assets = self._ranked_assets()
+        if all(asset.rank is None for asset in assets):
+            self._follow_without_ranks()
+            return
         choice = choose_assets(assets, self._settings.top, self._settings.include, self._settings.exclude)
         stored = [row for row in self._reader.load_instruments() if row.source is not None]
         matches = self._match(stored, assets)
@@ -101,6 +105,27 @@ class DatabaseFollower:
         followed = {name for names in chosen.by_venue.values() for name in names}
         self._save(assets, choice.followed, matches, followed, stored)
         self._say([*choice.notes, *chosen.notes])
+
+    def _follow_without_ranks(self) -> None:
+        """Keep what is followed; when that is nothing, follow what each venue trades most until a ranking comes.
+
+        A missing ranking must not cost the venues their books and candles.
+        """
+        stored = [row for row in self._reader.load_instruments() if row.source is not None and row.gone_at is None]
+        if not any(row.followed for row in stored):
+            now = self._clock.now()
+            chosen = choose_most_traded(
+                [_listing(row, now) for row in stored],
+                self._reader.latest_turnovers(since=now - RANKS_AGE),
+                self._settings.top,
+                quotes=self._settings.quotes,
+                include=self._settings.include_instruments,
+                exclude=self._settings.exclude_instruments,
+            )
+            followed = {name for names in chosen.values() for name in names}
+            rows = [_followed_by_turnover(row) for row in stored if row.instrument.id in followed]
+            self._writer.save_universe(RANKING, (), rows)
+        self._say([f"no ranking of assets is known ({RANKING}): following the most traded instruments of each venue"])
 
     def _ranked_assets(self) -> list[RankedAsset]:
         """Return the whole listing; rank and price come from one snapshot, or are both unknown."""
@@ -185,6 +210,17 @@ def _listing(row: StoredInstrument, now: datetime) -> InstrumentListing:
         tick_size=row.tick_size,
         lot_size=row.lot_size,
         category=row.category or "",
+    )
+
+
+def _followed_by_turnover(row: StoredInstrument) -> InstrumentStanding:
+    return InstrumentStanding(
+        instrument=row.instrument.id,
+        asset_id=row.asset_id,
+        asset_units=row.asset_units,
+        match_state=row.match_state,
+        match_detail=row.match_detail or "followed for its turnover: no ranking of assets is known",
+        followed=True,
     )
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,9 +151,10 @@ class CycleHandler(logging.Handler):
     When a file cannot be written the line goes to stderr and collection goes on.
     """
 
-    def __init__(self, outside: logging.Handler) -> None:
+    def __init__(self, outside: logging.Handler, said: Callable[[logging.LogRecord], bool]) -> None:
+        """`said` tells which records the console puts on stderr: there they are not written a second time."""
         super().__init__()
-        self._outside = outside
+        self._outside, self._said = outside, said
 
     def emit(self, record: logging.LogRecord) -> None:
         folder = _folder.get()
@@ -166,7 +167,12 @@ class CycleHandler(logging.Handler):
         try:
             folder.write(service, line)
         except (OSError, ValueError):  # disk full, folder deleted, or the file closed by a late thread
-            sys.stderr.write(line + "\n")
+            if not self._said(record):
+                sys.stderr.write(line + "\n")
+
+
+def _for_console(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or getattr(record, "service", "") == DAEMON
 
 
 def set_up_logging(settings: LogSettings, *, console: TextIO | None) -> None:
@@ -176,7 +182,10 @@ def set_up_logging(settings: LogSettings, *, console: TextIO | None) -> None:
     """
     formatter = JsonFormatter() if settings.format == "json" else LineFormatter()
     outside = _daemon_file(settings.directory)
-    handler = CycleHandler(outside)
+    on_stderr = console is not None and console is sys.stderr
+    handler = CycleHandler(outside, lambda record: on_stderr and _for_console(record))
+    if on_stderr and not isinstance(outside, logging.FileHandler):
+        outside.addFilter(lambda record: not _for_console(record))
     for each in (outside, handler):
         each.setFormatter(formatter)
     root = logging.getLogger(_ROOT)
@@ -189,9 +198,7 @@ def set_up_logging(settings: LogSettings, *, console: TextIO | None) -> None:
     if console is not None:
         stream = logging.StreamHandler(console)
         stream.setFormatter(formatter)
-        stream.addFilter(
-            lambda record: record.levelno >= logging.WARNING or getattr(record, "service", "") == "Collector"
-        )
+        stream.addFilter(_for_console)
         root.addHandler(stream)
 
 

@@ -5,7 +5,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Protocol
 
@@ -14,7 +14,6 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from collector.clock import EPOCH, Clock
 from collector.config import CadenceSettings
@@ -25,6 +24,7 @@ from collector.records import CycleReport
 WATCH_EVERY_S = 5.0
 JUMP_S = 2.0  # wall and monotonic time that differ by more than this since the last look: the clock was set
 FORCED_EXIT = 70
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Runner(Protocol):
@@ -58,6 +58,7 @@ class Daemon:
         self._notify_socket = notify_socket
         self._stop = threading.Event()
         self._error: CollectorError | None = None
+        self._running = ""  # the cadence of the cycle in progress
         self._log = get_logger("Collector")
         self._scheduler = self._build_scheduler()
 
@@ -94,9 +95,10 @@ class Daemon:
         self._stop.set()
 
     def handle_signals(self) -> None:
-        """Let SIGTERM and SIGINT end the daemon cleanly; a second one ends it at once."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        """Let SIGTERM, SIGINT and a closed terminal (SIGHUP) end the daemon cleanly; a second one ends it at once."""
+        for number in STOP_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup means it
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._stop.is_set():
@@ -107,6 +109,7 @@ class Daemon:
     def _cycle(self, cadence: str) -> None:
         if self._stop.is_set():
             return
+        self._running = cadence
         try:
             report = self._runner.run(cadence)
         except StorageError as error:
@@ -138,7 +141,7 @@ class Daemon:
             job.modify(next_run_time=now if due else job.trigger.get_next_fire_time(None, now))
 
     def _overrun(self, event: JobEvent) -> None:
-        self._log.warning("cycle_skipped", cadence=event.job_id, reason="the one before is still running")
+        self._log.warning("cycle_skipped", cadence=event.job_id, reason=f"a {self._running} cycle is still running")
 
     def _lost(self, event: JobEvent) -> None:
         error = getattr(event, "exception", None)
@@ -159,9 +162,26 @@ class Daemon:
                 self._log.warning("systemd_unreachable", reason=error.strerror)
 
 
+class GridTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
+    """Fires on a grid anchored at 1970-01-01 UTC, whenever it fired before.
+
+    APScheduler's own interval counts on from the last run: a cycle started by hand would shift all later ones.
+    """
+
+    def __init__(self, every: timedelta, offset: timedelta) -> None:
+        self._every = every
+        self._start = EPOCH + offset
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Return the first point of the grid after the previous run; not before `now` when there was none."""
+        if previous_fire_time is None:
+            return self._start - (self._start - now) // self._every * self._every
+        return self._start + ((previous_fire_time - self._start) // self._every + 1) * self._every
+
+
 def build_trigger(cadence: CadenceSettings) -> BaseTrigger:
-    """Return the trigger of a cadence; grids are anchored at 1970-01-01 UTC, so every start lies on them."""
+    """Return the trigger of a cadence; every start lies on the UTC grid."""
     if cadence.cron is not None:
         return CronTrigger.from_crontab(cadence.cron, timezone=UTC)
     assert cadence.every is not None  # noqa: S101 - checked when the settings were loaded
-    return IntervalTrigger(seconds=int(cadence.every.total_seconds()), start_date=EPOCH + cadence.offset, timezone=UTC)
+    return GridTrigger(cadence.every, cadence.offset)

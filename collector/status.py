@@ -27,8 +27,11 @@ class Overview:
     changes: Sequence[ListingChange]  # newest first
 
 
-def load_overview(reader: Reader, database: str, *, cycles: int, now: datetime, simulated: bool) -> Overview:
-    """Return everything `status` shows, `cycles` cycles at most."""
+def load_overview(reader: Reader | None, database: str, *, cycles: int, now: datetime, simulated: bool) -> Overview:
+    """Return everything `status` shows, `cycles` cycles at most; `reader` is None for a database without tables."""
+    if reader is None:
+        nothing = {"cycles": (), "sources": (), "tables": (), "unmatched": (), "changes": ()}
+        return Overview(now=now, database=database, simulated=simulated, **nothing)
     return Overview(
         now=now,
         database=database,

@@ -87,7 +87,7 @@ class MatchState(StrEnum):
     MATCHED = "matched"
     UNMATCHED = "unmatched"  # no coin fits, or a price is missing
     AMBIGUOUS = "ambiguous"  # several coins fit
-    EXCLUDED = "excluded"  # not a coin: a stock, a commodity, an index
+    EXCLUDED = "excluded"  # not a coin (a stock, a commodity, an index), or a dated contract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,9 +285,11 @@ def _matched(listing: InstrumentListing, asset_id: str, units: Decimal, detail: 
 
 
 def _impossible(listing: InstrumentListing) -> Match | None:
-    """Return the verdict on what no price can decide: not a coin, or not quoted in dollars."""
+    """Return the verdict on what no price can decide: not a coin, a dated contract, or not quoted in dollars."""
     if listing.category.lower() not in CRYPTO:
         return _verdict(listing, MatchState.EXCLUDED, f"not a coin: category {listing.category}")
+    if listing.instrument.kind is Kind.FUTURE:  # its price holds a premium that is no price of the coin
+        return _verdict(listing, MatchState.EXCLUDED, "a dated contract, not followed")
     if listing.instrument.quote not in DOLLARS:
         return _verdict(listing, MatchState.UNMATCHED, f"quoted in {listing.instrument.quote}, not in a dollar")
     return None
@@ -425,6 +427,39 @@ def choose_instruments(
         by_venue={venue: tuple(by_venue[venue]) for venue in sorted(by_venue)},
         notes=tuple(_instrument_notes(matches, include, exclude)),
     )
+
+
+def choose_most_traded(
+    listings: Iterable[InstrumentListing],
+    turnovers: Mapping[str, Decimal],
+    top: int,
+    *,
+    quotes: Sequence[str] = ("USDT", "USDC"),
+    kinds: Sequence[Kind] = (Kind.PERP,),
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+) -> dict[str, tuple[str, ...]]:
+    """Choose the `top` tradable instruments of each venue by 24 h turnover: for as long as no ranking is known.
+
+    `turnovers` are in the quote, by instrument id; instruments without one come last, in the order of their ids.
+    One instrument per base and venue, by quote preference, as in `choose_instruments`.
+    """
+    upper = [quote.upper() for quote in quotes]
+    usable = [item.instrument for item in _each_once(listings) if item.tradable and item.category.lower() in CRYPTO]
+    usable = [item for item in usable if item.kind in kinds and item.quote in upper and item.id not in set(exclude)]
+    best: dict[tuple[str, str], Instrument] = {}
+    for item in sorted(usable, key=lambda item: (upper.index(item.quote), item.id)):
+        best.setdefault((item.venue, item.base), item)
+    wanted = set(include)
+    order = sorted(best.values(), key=lambda item: (-turnovers.get(item.id, Decimal(0)), item.id))
+    chosen: dict[str, list[str]] = defaultdict(list)
+    for item in order:
+        if len(chosen[item.venue]) < top:
+            chosen[item.venue].append(item.id)
+    for item in sorted(usable, key=lambda item: item.id):
+        if item.id in wanted and item.id not in chosen[item.venue]:
+            chosen[item.venue].append(item.id)
+    return {venue: tuple(ids) for venue, ids in sorted(chosen.items())}
 
 
 def _best(

@@ -28,7 +28,7 @@ from collector.plan import Task
 from collector.records import CycleReport, Dataset
 from collector.resilience.breaker import Breaker
 from collector.resilience.quota import Quota
-from collector.scheduler import Daemon
+from collector.scheduler import STOP_SIGNALS, Daemon
 from collector.simulator.venues import Simulator
 from collector.sources import SOURCES
 from collector.sources.base import Collector, Limit, Plan
@@ -179,14 +179,7 @@ def _task(settings: Settings, name: str, dataset: Dataset) -> Task:
             f"sources.{name}.datasets.{dataset}: this source does not give it; it gives {', '.join(shapes)}"
         )
     choice = settings.sources[name].datasets[dataset]
-    if dataset is Dataset.CANDLES and not choice.intervals:
-        raise ConfigError(f"sources.{name}.datasets.candles.intervals: is empty; name at least one, as [1m, 1h]")
-    given = _source_class(name, settings).intervals
-    for interval in choice.intervals:
-        if interval not in given:
-            known = ", ".join(given)
-            path = f"sources.{name}.datasets.{dataset}.intervals"
-            raise ConfigError(f"{path}: this source has no {interval} candles; it has {known}")
+    _check_intervals(f"sources.{name}.datasets.{dataset}.intervals", name, dataset, settings)
     return Task(
         source=name,
         dataset=dataset,
@@ -199,6 +192,26 @@ def _task(settings: Settings, name: str, dataset: Dataset) -> Task:
         lookback=choice.lookback,
         top=settings.universe.top,
     )
+
+
+def _check_intervals(path: str, name: str, dataset: Dataset, settings: Settings) -> None:
+    given, wanted = _source_class(name, settings).intervals, settings.sources[name].datasets[dataset].intervals
+    if dataset is Dataset.CANDLES and not wanted:
+        raise ConfigError(f"{path}: is empty; name at least one, as [1m, 1h]")
+    if dataset is not Dataset.CANDLES and wanted:
+        raise ConfigError(f"{path}: only candles have intervals; remove {', '.join(wanted)}")
+    for interval in wanted:
+        if interval not in given:
+            raise ConfigError(f"{path}: this source has no {interval} candles; it has {', '.join(given)}")
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise the ConfigError that collecting with these settings would end with, before any database."""
+    build_tasks(settings)
+    _extra(settings)
+    for name, part in settings.sources.items():
+        if part.enabled:
+            close_source(build_source(name, settings, SystemClock()))
 
 
 @contextmanager
@@ -361,6 +374,8 @@ def run_daemon(settings: Settings, *, say: Callable[[str], None], cycles: int = 
         say(f"logs: {settings.logs.directory}/latest; stop with Ctrl+C")
         daemon.handle_signals()
         daemon.run()
+        if cycles:
+            say("ended after " + ", ".join(f"{count} {name}" for name, count in done.items()) + " cycles")
 
 
 def _overdue(settings: Settings, reader: Reader) -> list[str]:
@@ -383,7 +398,7 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         # Not in the handler itself: it can interrupt this thread while that holds a lock `stop` needs.
         threading.Thread(target=stop, name="stop").start()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
     try:
         yield
     finally:
@@ -396,13 +411,12 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
 
 def load_status(settings: Settings, *, cycles: int) -> Overview:
     """Return what `status` shows."""
-    clock = SystemClock()
     with open_database(settings) as database:
         return load_overview(
-            Reader(database),
+            Reader(database) if database.revision() else None,
             describe_database(settings, database),
             cycles=cycles,
-            now=clock.now(),
+            now=SystemClock().now(),
             simulated=settings.simulated,
         )
 
@@ -411,13 +425,11 @@ def load_status(settings: Settings, *, cycles: int) -> Overview:
 
 
 def demo_layer() -> Layer:
-    """Return the settings of the demo: its own database and logs, a small universe, short cadences."""
+    """Return the settings of the demo: simulated, the embedded database, a small universe, short cadences."""
     return Layer(
         "demo",
         {
             "simulated": True,
-            "data_dir": "data/demo",
-            "logs": {"directory": "logs/demo"},
             "database": {"url": ""},
             "universe": {"top": 25},
             "cadences": {
@@ -439,6 +451,12 @@ def demo_layer() -> Layer:
             },
         },
     )
+
+
+def apart(settings: Settings) -> Settings:
+    """Return the demo's settings with a database and logs of its own, so that nothing made up meets real data."""
+    logs = settings.logs.model_copy(update={"directory": settings.logs.directory / "demo"})
+    return settings.model_copy(update={"logs": logs, "data_dir": settings.data_dir / "demo"})
 
 
 def addresses_layer(addresses: Mapping[str, str]) -> Layer:

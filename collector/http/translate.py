@@ -52,9 +52,15 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
             todo += [*item.args, item.__cause__, item.__context__, getattr(item, "reason", None)]
 
 
-def unreachable(error: BaseException, where: str, timeouts: tuple[float, float]) -> str:
-    """Return what a foreign error means; `where` is host or host:port, `timeouts` connect and read in seconds."""
+def unreachable(error: BaseException, host: str, timeouts: tuple[float, float], proxy: str | None = None) -> str:
+    """Return what a foreign error means; `host` is host or host:port, `timeouts` connect and read in seconds.
+
+    `proxy` is host:port of the proxy that the call went through: the text says that it was in between.
+    """
     causes = list(_chain(error))
+    where = behind(host, proxy)
+    if proxy and any(isinstance(item, wire.ProxyError) for item in causes):  # it was the proxy that did not answer
+        where = f"the proxy {proxy} on the way to {host}"
     for kind, text in (
         (wire.NameResolutionError, f"cannot resolve {where}"),
         (ConnectionRefusedError, f"{where} refuses connections"),
@@ -64,17 +70,22 @@ def unreachable(error: BaseException, where: str, timeouts: tuple[float, float])
         (ssl.SSLCertVerificationError, f"cannot trust the certificate of {where}"),
         (http.client.IncompleteRead, f"the answer of {where} is cut off"),
         (wire.DecodeError, f"the answer of {where} cannot be decompressed"),
-        (wire.ProxyError, f"the proxy gives no connection to {where}"),
         (wire.SSLError, f"no secure connection to {where}"),
         (ConnectionError, f"{where} closed the connection without a full answer"),
         (http.client.BadStatusLine, f"{where} does not speak HTTP"),
         (TimeoutError, f"no answer from {where} within {timeouts[1]:g} s"),
         (wire.ProtocolError, f"the answer of {where} is cut off"),
+        (wire.ProxyError, f"{where} gives no connection"),
     ):
         found = next((item for item in causes if isinstance(item, kind)), None)
         if found is not None:
             return text + _detail(found)
     return f"no usable answer from {where} ({type(error).__name__})"
+
+
+def behind(host: str, proxy: str | None) -> str:
+    """Return the host with the proxy in front of it, if there is one."""
+    return f"{host} (through the proxy {proxy})" if proxy else host
 
 
 def _detail(error: BaseException) -> str:

@@ -5,6 +5,7 @@ of this door (`Venue.session`), so that they are paced, retried and bounded in t
 """
 
 import contextlib
+import ipaddress
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from collector.clock import Clock
 from collector.errors import ConfigError, IllegalTransition, PayloadError, RateLimited, VenueError, VenueUnreachable
 from collector.http.deadline import Deadline
 from collector.http.refusals import Refusals
-from collector.http.translate import FOREIGN, classify, redact, redact_chain, unreachable
+from collector.http.translate import FOREIGN, behind, classify, redact, redact_chain, unreachable
 from collector.http.transport import Adapter, TooLarge, read_body, tls_context
 from collector.records import Answer
 from collector.resilience.breaker import Breaker, NotTried
@@ -130,6 +131,7 @@ class Venue:
             "timeout": (timeouts.connect, timeouts.read),
             "proxies": settings["proxies"],
         }
+        self._proxy = _proxy_between(self._origin, settings["proxies"])
         self._retry = RetryPolicy(clock=clock)
         self._refusals = Refusals(clock=clock)
         self._local = threading.local()
@@ -314,8 +316,10 @@ class Venue:
         if self._closed:
             return NotTried(f"the call to {self._where} was ended because the collector stops")
         if deadline.cut:
-            return VenueUnreachable(f"no complete answer from {self._where} within {self._timeouts.total:g} s")
-        return VenueUnreachable(unreachable(error, self._where, (self._timeouts.connect, self._timeouts.read)))
+            where = behind(self._where, self._proxy)
+            return VenueUnreachable(f"no complete answer from {where} within {self._timeouts.total:g} s")
+        limits = (self._timeouts.connect, self._timeouts.read)
+        return VenueUnreachable(unreachable(error, self._where, limits, self._proxy))
 
     def _judge(self, call: "_Call", answer: Answer) -> None:
         """Raise the error that the answer stands for; pause the provider if it says so."""
@@ -393,10 +397,29 @@ def _origin(source: str, base_url: str) -> str:
 
 
 def _environment(base_url: str) -> dict[str, Any]:
-    """Return the proxies and certificates that the environment names for this provider."""
+    """Return the proxies and certificates that the environment names for this provider.
+
+    A provider on this machine, as the simulator is, is never asked through a proxy, which would look for it on its own.
+    """
     with requests.Session() as session:
         settings = session.merge_environment_settings(base_url, {}, None, None, None)
-    return {"proxies": settings["proxies"], "verify": settings["verify"]}
+    return {"proxies": {} if _is_loopback(base_url) else settings["proxies"], "verify": settings["verify"]}
+
+
+def _is_loopback(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host.rstrip(".") == "localhost"
+
+
+def _proxy_between(url: str, proxies: dict[str, str]) -> str | None:
+    """Return host or host:port of the proxy that requests takes for a URL, without its login; None without one."""
+    proxy = requests.utils.select_proxy(url, proxies)
+    if not proxy:
+        return None
+    return urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
 
 
 def _request_headers(source: str, own: Mapping[str, str]) -> dict[str, str]:

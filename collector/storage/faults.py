@@ -39,9 +39,17 @@ _REFUSED_FOR_GOOD = re.compile(
     r"(database|role) \"[^\"]*\" (does not exist|is not permitted to log in)|permission denied for database|"
     r"invalid (connection option|port number|URI|sslmode)|missing \"=\" after"
 )
+# The same for a server that is not there: no address, nobody listening, no answer in time. A server that says FATAL
+# (it starts up, all its connections are taken) is there.
+_NOT_REACHED = re.compile(
+    r"could not translate host name|could not connect to server|timeout expired|"
+    r"connection to server (at|on socket) [^\n]* failed: (?!FATAL)"
+)
+_HINT = "Is the server running "  # libpq asks it below each address it tried
 _NO_PERMISSION = "42501"
 _PASSWORD = re.compile(r"(://[^:/@\s]*:)[^@\s]*@|(password\s*=\s*)('[^']*'|\S+)", re.IGNORECASE)
 _CHECK_URL = " (check COLLECTOR_DATABASE__URL)"
+_START_SERVER = " (start the server or correct COLLECTOR_DATABASE__URL)"
 _CHECK_SCHEMA = " (schema and program do not fit: python main.py db upgrade)"
 
 
@@ -63,6 +71,8 @@ def from_driver(error: Exception, doing: str) -> CollectorError:
     text = f"{doing}: {one_line(original)}"
     if code is None and isinstance(original, psycopg2.OperationalError) and _REFUSED_FOR_GOOD.search(str(original)):
         return ConfigError(text + _CHECK_URL)
+    if code is None and isinstance(original, psycopg2.OperationalError) and _NOT_REACHED.search(str(original)):
+        return StorageUnavailable(text + _START_SERVER)
     kind = verdict(code, connection_lost=isinstance(original, psycopg2.OperationalError | psycopg2.InterfaceError))
     if kind is not ConfigError:
         return kind(text)
@@ -82,13 +92,17 @@ def verdict(code: str | None, *, connection_lost: bool) -> type[CollectorError]:
 
 
 def one_line(error: BaseException | None) -> str:
-    """Return the server's first line with its SQLSTATE, without secrets and cut to 300 characters."""
+    """Return what the server or libpq says with its SQLSTATE, without secrets and cut to 300 characters.
+
+    Of several lines, as libpq writes one for each address of a host, the first three that say something are joined.
+    """
     if error is None:
         return "unknown error"
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
-    lines = str(primary or error).strip().splitlines()
+    lines = [line.strip() for line in str(primary or error).splitlines()]
+    lines = [line for line in lines if line and not line.startswith(_HINT)]
     code = getattr(error, "pgcode", None)
-    text = without_password(" ".join(line.strip() for line in lines[:3]) or type(error).__name__)[:300]
+    text = without_password("; ".join(lines[:3]) or type(error).__name__)[:300]
     return f"{text} [{code}]" if code else text
 
 

@@ -7,6 +7,7 @@ several threads. Raises StorageUnavailable when the database cannot answer now.
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
@@ -178,6 +179,24 @@ class Reader:
         )
         return {row["instrument"]: LatestPrice(price=row["price"], observed_at=row["observed_at"]) for row in rows}
 
+    def latest_turnovers(self, since: datetime | None = None) -> dict[str, Decimal]:
+        """Return what the newest ticker of each instrument says was traded in 24 h, in the quote.
+
+        That is the venue's own figure, or else the volume in base times the last price. Instruments whose newest ticker
+        has neither, or was observed before `since`, are left out.
+        """
+        return self._pairs(
+            """
+            SELECT i.instrument, t.turnover FROM instruments i CROSS JOIN LATERAL (
+                SELECT coalesce(quote_volume_24h, volume_24h * last_price) AS turnover FROM tickers
+                WHERE instrument_id = i.instrument_id
+                  AND observed_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+                ORDER BY observed_at DESC LIMIT 1) t
+            WHERE t.turnover IS NOT NULL
+            """,
+            since=since,
+        )
+
     def latest_markets(self, source: str, since: datetime | None = None) -> dict[str, LatestMarket]:
         """Return the newest snapshot of each asset of a source, not older than `since`."""
         rows = self._rows(
@@ -267,11 +286,15 @@ class Reader:
         return [CycleSummary(**{**row, "state": CycleState(row["state"])}) for row in rows]
 
     def source_summaries(self, since: datetime | None = None) -> list[SourceSummary]:
-        """Return what each source did in the cycles started at or after `since` (None: in all), by name."""
+        """Return what each source did in the cycles started at or after `since` (None: in all), by name.
+
+        An error of a job that was really tried comes before newer ones of jobs that were held back because of it.
+        """
         rows = self._rows(
             """
             WITH done AS (
-                SELECT j.*, c.started_at >= coalesce(:since, '-infinity'::timestamptz) AS counts
+                SELECT j.*, c.started_at >= coalesce(:since, '-infinity'::timestamptz) AS counts,
+                    coalesce(j.error ~ '^not (tried|sent)', true) AS held_back
                 FROM jobs j JOIN cycles c USING (cycle_id)
             )
             SELECT source,
@@ -282,8 +305,10 @@ class Reader:
                 coalesce(sum(rows_unchanged) FILTER (WHERE counts), 0)::bigint AS rows_unchanged,
                 coalesce(sum(rejects) FILTER (WHERE counts), 0)::bigint AS rejects,
                 max(finished_at) FILTER (WHERE state = 'ok') AS last_ok_at,
-                (array_agg(error ORDER BY job_id DESC) FILTER (WHERE counts AND state = 'failed'))[1] AS last_error,
-                max(finished_at) FILTER (WHERE counts AND state = 'failed') AS last_error_at
+                (array_agg(error ORDER BY held_back, job_id DESC)
+                    FILTER (WHERE counts AND state = 'failed'))[1] AS last_error,
+                (array_agg(finished_at ORDER BY held_back, job_id DESC)
+                    FILTER (WHERE counts AND state = 'failed'))[1] AS last_error_at
             FROM done GROUP BY source ORDER BY source
             """,
             since=since,

@@ -100,7 +100,7 @@ class SourceSummary:
     rows_unchanged: int
     rejects: int
     last_ok_at: datetime | None  # end of its newest good job; None when it never had one
-    last_error: str | None  # of its newest failed job in the span; None without one
+    last_error: str | None  # newest in the span, of a job that was tried if there is one; None without one
     last_error_at: datetime | None
 
 

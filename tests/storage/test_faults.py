@@ -1,5 +1,7 @@
 """Driver errors: which of ours they become, and that no password survives."""
 
+import socket
+
 import psycopg2
 import pytest
 from sqlalchemy import text
@@ -7,7 +9,7 @@ from sqlalchemy import text
 from collector.clock import SystemClock
 from collector.errors import ConfigError, StorageError, StorageRejected, StorageUnavailable, Verdict
 from collector.storage.database import Database
-from collector.storage.faults import translated, verdict, without_password
+from collector.storage.faults import from_driver, translated, verdict, without_password
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,57 @@ def test_a_server_that_does_not_answer_may_be_tried_again(tmp_path):
         pass
     assert "s3cret" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+REMEDY = " (start the server or correct COLLECTOR_DATABASE__URL)"
+
+
+def test_a_refused_connection_is_one_line_with_the_setting_and_the_remedy():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    nowhere = Database(f"postgresql://me:s3cret@127.0.0.1:{port}/name", clock=SystemClock())
+    with pytest.raises(StorageUnavailable) as caught, nowhere.reading("look"):
+        pass
+    said = f'look: connection to server at "127.0.0.1", port {port} failed: Connection refused'
+    assert str(caught.value) == said + REMEDY
+
+
+NOT_THERE = 'connection to server at "{}", port 5432 failed: {}'
+V6 = NOT_THERE.format("::1", "Connection refused")
+V4 = NOT_THERE.format("127.0.0.1", "Connection refused")
+SLOW = NOT_THERE.format("10.0.0.1", "timeout expired")
+UNKNOWN = 'could not translate host name "db" to address: Name or service not known'
+NO_SOCKET = 'connection to server on socket "/run/.s.PGSQL.5432" failed: No such file or directory'
+HINT = "\n\tIs the server running on that host and accepting TCP/IP connections?\n"
+
+
+@pytest.mark.parametrize(
+    ("libpq", "said"),
+    [
+        (V6 + HINT + V4 + HINT, f"{V6}; {V4}"),
+        (UNKNOWN + "\n", UNKNOWN),
+        (SLOW + "\n", SLOW),
+        (NO_SOCKET + "\n\tIs the server running locally and accepting connections on that socket?\n", NO_SOCKET),
+    ],
+)
+def test_a_server_that_is_not_there_is_told_in_one_line_with_the_remedy(libpq, said):
+    error = from_driver(psycopg2.OperationalError(libpq), "look")
+    assert type(error) is StorageUnavailable
+    assert str(error) == f"look: {said}{REMEDY}"
+
+
+@pytest.mark.parametrize(
+    "libpq",
+    [
+        'connection to server at "db", port 5432 failed: FATAL:  the database system is starting up\n',
+        'connection to server at "db", port 5432 failed: FATAL:  sorry, too many clients already\n',
+        "server closed the connection unexpectedly\n",
+    ],
+)
+def test_a_server_that_is_there_needs_no_start(libpq):
+    error = from_driver(psycopg2.OperationalError(libpq), "look")
+    assert type(error) is StorageUnavailable
+    assert str(error) == f"look: {libpq.strip()}"
 
 
 @pytest.mark.parametrize(

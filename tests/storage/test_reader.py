@@ -167,6 +167,28 @@ def test_the_latest_price_is_the_newer_of_ticker_and_mark_price(writer, cycle, r
     assert set(reader.latest_prices(since=NOON + 2 * HOUR)) == {BTC.id}  # an old price says nothing about today
 
 
+def test_the_latest_turnover_is_in_the_quote_and_of_the_newest_ticker(writer, cycle, reader):
+    sol, ada, dot = perp("SOL"), perp("ADA"), perp("DOT")
+    said, volume = {"quote_volume_24h": Decimal("5000.5")}, {"volume_24h": Decimal(30)}
+    writer.write(
+        cycle,
+        [
+            batch(
+                ticker(at=NOON, quote_volume_24h=Decimal(9)),
+                ticker(at=NOON + HOUR, **said, **volume),
+                ticker(instrument=ETH, last_price="2.5", at=NOON + HOUR, **volume),
+                ticker(instrument=sol, at=NOON + HOUR, quote_volume_24h=Decimal(0)),
+                ticker(instrument=ada, at=NOON, **said),
+                ticker(instrument=ada, at=NOON + HOUR),  # the newest says nothing
+                ticker(instrument=dot, at=NOON, **said),
+            )
+        ],
+    )
+    recent = {BTC.id: Decimal("5000.5"), ETH.id: Decimal(75), sol.id: Decimal(0)}
+    assert reader.latest_turnovers() == {**recent, dot.id: Decimal("5000.5")}
+    assert reader.latest_turnovers(since=NOON + HOUR) == recent
+
+
 def test_the_latest_market_of_each_asset_with_its_name_where_listed(writer, cycle, reader):
     newer = snapshot(price="5", at=NOON + HOUR, rank=2)
     writer.write(cycle, [batch(snapshot(), newer, snapshot("odd", None)), batch(asset())])
@@ -199,6 +221,27 @@ def test_status_tells_cycles_and_sources(writer, cycle, reader):
     assert (summaries["coingecko"].jobs_failed, summaries["coingecko"].last_error) == (1, "no answer")
     recent = {item.source: item for item in reader.source_summaries(since=NOON)}
     assert (recent["okx"].rows_written, recent["coingecko"].jobs_failed, recent["binance"].jobs_skipped) == (1, 0, 1)
+
+
+def test_the_cause_of_an_outage_is_told_and_not_that_later_jobs_were_held_back(writer, cycle, reader):
+    def failed(limit, error, minute, source="okx"):
+        job = Job(source=source, dataset=Dataset.TICKERS, limit=limit)
+        return batch(job=job, state="failed", error=error, finished_at=NOON + timedelta(minutes=minute))
+
+    writer.write(
+        cycle,
+        [
+            failed(1, "HTTP 500: the provider fails", 1),
+            failed(2, "cannot resolve www.okx.com", 2),
+            failed(3, "not tried: no answer before; next probe in 30 s", 3),
+            failed(4, "not sent: the time for calls is over", 4),
+            failed(1, "not tried: no answer before; next probe in 30 s", 1, "binance"),
+            failed(2, "not sent: the time for calls is over", 2, "binance"),
+        ],
+    )
+    told = {item.source: (item.last_error, item.last_error_at) for item in reader.source_summaries()}
+    assert told["okx"] == ("cannot resolve www.okx.com", NOON + timedelta(minutes=2))
+    assert told["binance"] == ("not sent: the time for calls is over", NOON + timedelta(minutes=2))
 
 
 def test_the_inventory_counts_every_table_and_estimates_large_ones(writer, cycle, reader, database, monkeypatch):

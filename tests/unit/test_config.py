@@ -1,5 +1,6 @@
 """Settings: layers, and one line with key, value and remedy for each mistake."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -72,17 +73,43 @@ BROKEN_ENVIRONMENT = [
     ({"COLLECTOR_DATABSE__URL": "x"}, "COLLECTOR_DATABSE__URL", "did you mean database"),
     ({"COLLECTOR_DATABASE__URL": "mysql://u:canary@h/x"}, "database.url", "postgresql://"),
     ({"COLLECTOR_DATABASE__URL": "canary"}, "database.url", "postgresql://"),
+    ({"COLLECTOR_DATABASE__URL": "postgresql://u:canary@h:abc/db"}, "database.url", "host:5432"),
+    ({"COLLECTOR_DATABASE__URL": "postgresql://u:canary@h:/db"}, "database.url", "host:5432"),
+    ({"COLLECTOR_DATABASE__URL": "postgresql://u:canary@h:65536/db"}, "database.url", "host:5432"),
+    ({"COLLECTOR_DATABASE__URL": "postgresql://u:canary@h:0/db"}, "database.url", "the value (hidden)"),
+    ({"COLLECTOR_DATABASE__URL": "[canary"}, "database.url", "the value (hidden) is not a PostgreSQL address"),
+    ({"COLLECTOR_DATABASE": "postgresql://u:canary@h/db"}, "database: the value (hidden)", "one by one"),
+    ({"COLLECTOR_DATABASE": "{url: canary"}, "COLLECTOR_DATABASE", "the value (hidden) is no list or group"),
+    ({"COLLECTOR_DATABASE__KEEP_PAYLOADS": "3661d"}, "database.keep_payloads", "the most is 3660d"),
+    ({"COLLECTOR_LOGS__KEEP": "999999999w"}, "logs.keep", "the most is 3660d"),
+    ({"COLLECTOR_LOGS__DIRECTORY": ""}, "logs.directory", "name one"),
+    ({"COLLECTOR_DATA_DIR": ""}, "data_dir", "name one"),
+    ({"COLLECTOR_DATA_DIR": " "}, "data_dir", "COLLECTOR_DATA_DIR in the environment"),
+    ({"COLLECTOR_UNIVERSE__INCLUDE": "[monero, dash"}, "COLLECTOR_UNIVERSE__INCLUDE", "write [a, b]"),
+    ({"COLLECTOR_UNIVERSE": "{top: 5"}, "COLLECTOR_UNIVERSE (environment)", "{a: b}"),
+    ({"COLLECTOR_UNIVERSE": " {top: 5"}, "COLLECTOR_UNIVERSE (environment)", "{a: b}"),
+    ({"COLLECTOR_UNIVERSE": '{"top": 5]'}, "COLLECTOR_UNIVERSE (environment)", "{a: b}"),
+    ({"COLLECTOR_UNIVERSE": "{top: 2026-13-45}"}, "COLLECTOR_UNIVERSE (environment)", "{a: b}"),
+    (
+        {"COLLECTOR_UNIVERSE": "{top: 5, top: 6}"},
+        "COLLECTOR_UNIVERSE (environment)",
+        "'top' twice; remove one of the two",
+    ),
+    ({"COLLECTOR_CADENCES__MARKET__EVERY": "32d"}, "cadences.market.every", "at least every 31d"),
+    ({"COLLECTOR_CADENCES__DAILY__CRON": "0 0 31 2 *"}, "cadences.daily.cron", "never comes"),
+    ({"COLLECTOR_SOURCES__OKX__BASE_URL": "http://h:99999/x"}, "sources.okx.base_url", "https://host"),
+    ({"COLLECTOR_SOURCES__OKX__BASE_URL": "http://u:canary@h"}, "sources.okx.base_url", "the value (hidden)"),
     ({"COLLECTOR_DATABASE__KEEP_PAYLOADS": "0"}, "database.keep_payloads", "longer than zero"),
     ({"COLLECTOR_DATABASE__KEEP_PAYLOADS": "soon"}, "database.keep_payloads", "as 30s, 5m"),
     ({"COLLECTOR_LOGS__LEVEL": "LOUD"}, "logs.level", "'DEBUG'"),
     ({"COLLECTOR_LOGS__FORMAT": "xml"}, "logs.format", "'json'"),
-    ({"COLLECTOR_LOGS__KEEP_MB": "0"}, "logs.keep_mb", "greater than or equal to 1"),
+    ({"COLLECTOR_LOGS__KEEP_MB": "0"}, "logs.keep_mb", "must be 1 or more"),
     ({"COLLECTOR_LOGS": "here"}, "logs", "one by one"),
     ({"COLLECTOR_UNIVERSE__TOP": "many"}, "universe.top", "whole number"),
-    ({"COLLECTOR_UNIVERSE__TOP": "0"}, "universe.top", "greater than or equal to 1"),
+    ({"COLLECTOR_UNIVERSE__TOP": "0"}, "universe.top", "must be 1 or more"),
     ({"COLLECTOR_UNIVERSE__TOP": "1.5"}, "universe.top", "whole number"),
-    ({"COLLECTOR_UNIVERSE__QUOTES": ""}, "universe.quotes", "at least 1"),
-    ({"COLLECTOR_UNIVERSE__PRICE_TOLERANCE_PCT": "-1"}, "universe.price_tolerance_pct", "greater than 0"),
+    ({"COLLECTOR_UNIVERSE__QUOTES": ""}, "universe.quotes", "at least one entry"),
+    ({"COLLECTOR_UNIVERSE__PRICE_TOLERANCE_PCT": "-1"}, "universe.price_tolerance_pct", "must be more than 0"),
     ({"COLLECTOR_UNIVERSE__PRICE_TOLERANCE_PCT": "x"}, "universe.price_tolerance_pct", "not a number"),
     ({"COLLECTOR_UNIVERSE__TOPP": "5"}, "universe.topp", "did you mean top"),
     ({"COLLECTOR_CADENCES__MARKET__EVERY": "-5m"}, "cadences.market.every", "as 30s, 5m"),
@@ -98,7 +125,7 @@ BROKEN_ENVIRONMENT = [
     ({"COLLECTOR_SOURCES__OKX__BASE_URL": "https://x/y?z=1"}, "sources.okx.base_url", "https://host"),
     ({"COLLECTOR_SOURCES__OKX__ENABLED": "perhaps"}, "sources.okx.enabled", "true nor false"),
     ({"COLLECTOR_SOURCES__OKX__PARALLELISM": "many"}, "sources.okx.parallelism", "whole number"),
-    ({"COLLECTOR_SOURCES__OKX__PARALLELISM": "65"}, "sources.okx.parallelism", "less than or equal to 64"),
+    ({"COLLECTOR_SOURCES__OKX__PARALLELISM": "65"}, "sources.okx.parallelism", "must be 64 or less"),
     ({"COLLECTOR_SOURCES__OKX__PARALELISM": "2"}, "sources.okx.paralelism", "did you mean parallelism"),
     ({"COLLECTOR_SOURCES__OKX__DATASETS__FOO__CADENCE": "market"}, "sources.okx.datasets.foo", "'tickers'"),
     (
@@ -114,18 +141,18 @@ BROKEN_ENVIRONMENT = [
     (
         {"COLLECTOR_SOURCES__OKX__DATASETS__CANDLES__HISTORY": "0"},
         "sources.okx.datasets.candles.history",
-        "greater than or equal to 1",
+        "must be 1 or more",
     ),
     ({"COLLECTOR_SOURCES__OKX__LIMITS__BOOKS__CAPACITY": "40"}, "sources.okx.limits.books.window", "is missing"),
     (
         {"COLLECTOR_SOURCES__OKX__LIMITS__BOOKS__CAPACITY": "0", "COLLECTOR_SOURCES__OKX__LIMITS__BOOKS__WINDOW": "2s"},
         "sources.okx.limits.books.capacity",
-        "greater than or equal to 1",
+        "must be 1 or more",
     ),
-    ({"COLLECTOR_INDICATORS__SWING_LOOKBACK": "4"}, "indicators.swing_lookback", "greater than or equal to 5"),
+    ({"COLLECTOR_INDICATORS__SWING_LOOKBACK": "4"}, "indicators.swing_lookback", "must be 5 or more"),
     ({"COLLECTOR_INDICATORS__INTERVALS": "1h,1y"}, "indicators.intervals", "'1w'"),
-    ({"COLLECTOR_HTTP__RESERVE_PCT": "95"}, "http.reserve_pct", "less than or equal to 90"),
-    ({"COLLECTOR_HTTP__TOTAL_TIMEOUT_S": "0"}, "http.total_timeout_s", "greater than 0"),
+    ({"COLLECTOR_HTTP__RESERVE_PCT": "95"}, "http.reserve_pct", "must be 90 or less"),
+    ({"COLLECTOR_HTTP__TOTAL_TIMEOUT_S": "0"}, "http.total_timeout_s", "must be more than 0"),
     ({"COLLECTOR_SIMULATED": "maybe"}, "simulated", "true nor false"),
     ({"COLLECTOR_UNIVERSE": "x", "COLLECTOR_UNIVERSE__TOP": "5"}, "COLLECTOR_UNIVERSE__TOP", "remove one of the two"),
 ]
@@ -141,7 +168,14 @@ def test_a_broken_value_is_one_line_with_key_and_remedy(environment, key, remedy
     assert remedy in line
     assert "canary" not in line
     value = next(iter(environment.values()))
-    if "url" not in key and "is missing" not in line and "no such" not in remedy and value and "did you" not in remedy:
+    if (
+        "hidden" not in line
+        and "url" not in key
+        and "is missing" not in line
+        and "no such" not in remedy
+        and value
+        and "did you" not in remedy
+    ):
         assert value.split(",")[-1] in line or "remove one" in line or "exactly one" in line or "use one of" in line
 
 
@@ -151,7 +185,16 @@ BROKEN_FILES = [
     ("", "", "holds no settings"),
     ("sources: {okx: {}}", "cadences", "is missing"),
     ("cadences: {market: {every: 5m}}", "sources", "is missing"),
-    ("cadences: {}\nsources: {okx: {}}", "cadences", "at least 1"),
+    ("cadences: {}\nsources: {okx: {}}", "cadences", "at least one entry"),
+    (
+        "universe: {top: 5}\nhttp: {}\nuniverse: {top: 6}",
+        "config.yaml line 3",
+        "'universe' twice; remove one of the two",
+    ),
+    ("universe:\n  top: 5\n  quotes: [USD]\n  top: 6", "config.yaml line 4", "'top' twice; remove one of the two"),
+    ("universe: {top: 5, top: 6}", "config.yaml line 1", "'top' twice; remove one of the two"),
+    ("universe: {top: 2026-13-45}", "config.yaml", "not valid YAML"),
+    ("cadences: {'a\\nb': {every: 5m}}\nsources: {okx: {}}", "cadences.a", "lower-case"),
     ("cadences: {'Market 1': {every: 5m}}\nsources: {okx: {}}", "cadences.Market 1", "lower-case"),
     ("cadences: {market: {every: 5m}}\nsources: {okx: {}}\nextra: 1", "extra", "use one of"),
 ]
@@ -167,6 +210,140 @@ def test_a_broken_file_is_one_line(tmp_path, text, key, remedy):
     assert "\n" not in line
     assert key in line
     assert remedy in line
+
+
+SWITCHES = [
+    ("universe", "top", "true"),
+    ("universe", "quotes", "yes"),
+    ("universe", "price_tolerance_pct", "on"),
+    ("http", "read_timeout_s", "yes"),
+    ("http", "reserve_pct", "off"),
+    ("logs", "keep", "no"),
+    ("logs", "directory", "on"),
+    ("cadences", "market", "{every: yes}"),
+    ("cadences", "market", "true"),
+    ("sources", "okx", "{plan: yes}"),
+    ("sources", "okx", "{parallelism: true}"),
+    ("indicators", "extra", "[{function: CCI, parameters: {timeperiod: true}}]"),
+]
+
+
+@pytest.mark.parametrize(("part", "name", "text"), SWITCHES)
+def test_a_switch_is_no_number_text_or_duration(part, name, text):
+    layer = Layer("test", {part: {name: yaml.safe_load(text)}})
+    with pytest.raises(ConfigError) as caught:
+        load(overrides=(layer,))
+    assert str(caught.value).startswith(f"{part}.{name}")
+    assert re.search(": (true|false) is ", str(caught.value))
+
+
+def test_a_switch_in_a_group_of_the_environment_is_no_number_either():
+    with pytest.raises(ConfigError, match=r"universe\.top: true is a switch, but another kind of value is wanted"):
+        load({"COLLECTOR_UNIVERSE": "{top: true}"})
+
+
+def test_a_switch_is_read_where_one_is_wanted():
+    layer = Layer("test", yaml.safe_load("{simulated: yes, sources: {okx: {enabled: no}}}"))
+    settings = load(overrides=(layer,))
+    assert settings.simulated is True
+    assert settings.sources["okx"].enabled is False
+
+
+def test_the_longest_durations_and_a_rare_cron_line_are_taken():
+    settings = load(
+        {
+            "COLLECTOR_DATABASE__KEEP_PAYLOADS": "3660d",
+            "COLLECTOR_CADENCES__MARKET__EVERY": "31d",
+            "COLLECTOR_CADENCES__DAILY__CRON": "0 0 29 2 *",
+        }
+    )
+    assert settings.database.keep_payloads == timedelta(days=3660)
+    assert settings.cadences["market"].every == timedelta(days=31)
+    assert settings.cadences["daily"].cron == "0 0 29 2 *"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "postgresql://u:p@h:5432/db",
+        "postgresql+psycopg2://u@h/db",
+        "postgres://h",
+        "postgresql:///db?host=/run/postgresql",
+        "postgresql://u:p#a/s:s@h:5432/db?sslmode=require",
+        "postgresql://u@[::1]:5432/db",
+    ],
+)
+def test_addresses_that_postgresql_takes_are_taken(url):
+    assert load({"COLLECTOR_DATABASE__URL": url}).database.url.get_secret_value() == url
+
+
+def test_one_anchored_group_may_stand_in_several_places(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "cadences: {a: &a {every: 5m, deadline: 1m}, b: {<<: *a, every: 1h}}\nsources: {okx: {}}", encoding="utf-8"
+    )
+    settings = load(file=file)
+    assert settings.cadences["b"].every == timedelta(hours=1)
+    assert settings.cadences["b"].deadline == timedelta(minutes=1)
+
+
+def test_env_file_stands_between_the_file_and_the_environment(tmp_path):
+    env_file = tmp_path / ".env"
+    env_file.write_text(
+        "\ufeffCOLLECTOR_UNIVERSE__TOP=5\n\n# a comment\nexport COLLECTOR_HTTP__RESERVE_PCT='20' # why\n"
+        "COLLECTOR_DATABASE__URL=\nCOLLECTOR_UNIVERSE__INCLUDE=[monero, dash]\nPOSTGRES_PASSWORD\n",
+        encoding="utf-8",
+    )
+    settings = load({"COLLECTOR_HTTP__RESERVE_PCT": "30"}, env_file=env_file)
+    assert settings.universe.top == 5
+    assert settings.universe.include == ("monero", "dash")
+    assert settings.http.reserve_pct == 30
+    assert load(env_file=env_file).http.reserve_pct == 20
+
+
+def test_an_absent_env_file_sets_nothing(tmp_path):
+    assert load(env_file=tmp_path / ".env") == load()
+
+
+BROKEN_ENV_FILES = [
+    (b"COLLECTOR_UNIVERSE__TOP 5\n", "line 1: COLLECTOR_UNIVERSE__TOP", "NAME=value"),
+    (b"A=1\n\n\nCOLLECTOR_UNIVERSE__TOP 5\n", "line 4: COLLECTOR_UNIVERSE__TOP", "NAME=value"),
+    (b"A=1\nCOLLECTOR_UNIVERSE__TOP\n", "line 2: COLLECTOR_UNIVERSE__TOP", "NAME=value"),
+    (b'A=1\nCOLLECTOR_DATABASE__URL="canary\nB=2\n', "line 2: COLLECTOR_DATABASE__URL", "close every quote"),
+    (b"# c\nthe canary is here\n", "line 2: the line", "NAME=value"),
+    (b"A=1\nCOLLECTOR_UNIVERSE__INCLUDE=\xff\xfe\n", "line 2", "UTF-8"),
+    (b"COLLECTOR_UNIVERSE__INCLUDE=[monero\n", "COLLECTOR_UNIVERSE__INCLUDE", "'[monero' is no list or group"),
+    (b"COLLECTOR_UNIVERSE={top: 5\n", "COLLECTOR_UNIVERSE", "'{top: 5' is no list or group"),
+    (b"COLLECTOR_UNIVERSE__TOPP=5\n", "universe.topp", "did you mean top"),
+    (b"COLLECTOR_NOPE=5\n", "COLLECTOR_NOPE", "use one of"),
+]
+
+
+@pytest.mark.parametrize(("content", "key", "remedy"), BROKEN_ENV_FILES)
+def test_a_broken_env_file_is_one_line(tmp_path, content, key, remedy):
+    env_file = tmp_path / ".env"
+    env_file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load(env_file=env_file)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert str(env_file) in line
+    assert key in line
+    assert remedy in line
+    assert "canary" not in line
+
+
+def test_a_folder_in_place_of_the_env_file_is_refused(tmp_path):
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(ConfigError, match=r"\.env: cannot be read \(Is a directory\); make it"):
+        load(env_file=tmp_path / ".env")
+
+
+def test_a_link_to_nowhere_in_place_of_the_env_file_is_refused(tmp_path):
+    (tmp_path / ".env").symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match=r"\.env: cannot be read"):
+        load(env_file=tmp_path / ".env")
 
 
 def test_a_missing_file_is_one_line_that_names_the_option():

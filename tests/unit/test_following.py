@@ -10,7 +10,7 @@ from collector.config import LogSettings, UniverseSettings
 from collector.following import DatabaseFollower
 from collector.log import set_up_logging, tear_down_logging
 from collector.plan import Known, Task
-from collector.records import Asset, Batch, Dataset, Interval, Job, MarketSnapshot
+from collector.records import Asset, Batch, Dataset, Interval, Job, MarketSnapshot, Ticker
 from collector.sources.base import Shape
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
@@ -28,6 +28,21 @@ FUNDING = Task(source="okx", dataset=Dataset.FUNDING, shape=Shape.EACH, cadence=
 TICKERS = Task(source="okx", dataset=Dataset.TICKERS, shape=Shape.BULK, cadence="market")
 DETAILS = Task(source="coingecko", dataset=Dataset.ASSET_DETAILS, shape=Shape.EACH_ASSET, cadence="hourly")
 ALL_TASKS = (CANDLES, FUNDING, TICKERS, DETAILS)
+
+
+def turnover(instrument, price, volume, now):
+    empty = dict.fromkeys(("bid_price", "bid_size", "ask_price", "ask_size", "open_24h", "high_24h", "low_24h"))
+    return Ticker(
+        source="okx",
+        observed_at=now,
+        received_at=now,
+        instrument=instrument,
+        last_price=Decimal(price),
+        volume_24h=Decimal(volume),
+        quote_volume_24h=None,
+        change_24h_pct=None,
+        **empty,
+    )
 
 
 class World:
@@ -163,13 +178,31 @@ def test_only_the_top_assets_are_followed_beside_included_ones(world):
     assert world.followed() == ["1000PEPE", "BTC"]
 
 
-def test_ranks_older_than_two_days_say_nothing_about_today(world):
+def test_without_a_fresh_ranking_what_was_followed_goes_on(world):
     world.usual()
     world.clock.advance(49 * 3600)
+    world.prices({BTC: "99999", ETH: "1", PEPE: "1"})  # no price to compare with: no verdict is changed
+    world.follower.refresh()
+    assert world.followed() == ["1000PEPE", "BTC", "ETH"]
+    assert world.stored()["BTC"].asset_id == "bitcoin"
+    assert world.follower.known(ALL_TASKS, world.clock.now()).assets == ["bitcoin", "ethereum", "pepe"]
+    (line,) = world.said("universe_note")
+    assert "no ranking of assets is known" in line
+
+
+def test_a_venue_is_collected_by_turnover_until_a_first_ranking_comes(world):
+    world.instruments(BTC, ETH, PEPE)
+    now = world.clock.now()
+    traded = [turnover(BTC, "70000", "10", now), turnover(ETH, "3500", "1000", now), turnover(PEPE, "0.01", "5", now)]
+    world.store(traded, Dataset.TICKERS)
+    world.new_follower(top=2).refresh()
+    assert world.followed() == ["BTC", "ETH"]  # 700 000 and 3 500 000 of quote a day against 0.05
+    assert world.stored()["BTC"].asset_id is None
+    world.coins()
     world.prices()
     world.follower.refresh()
-    assert world.follower.known(ALL_TASKS, world.clock.now()).assets == []
-    assert world.stored()["BTC"].asset_id == "bitcoin"  # what it is stays known
+    assert world.followed() == ["1000PEPE", "BTC", "ETH"]
+    assert world.stored()["BTC"].asset_id == "bitcoin"
 
 
 def test_a_delisted_instrument_is_kept_and_not_followed_any_more(world):

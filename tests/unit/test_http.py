@@ -569,6 +569,61 @@ def test_proxies_of_the_environment_are_used_and_netrc_is_not(monkeypatch, tmp_p
         assert "authorization" not in proxy.log[0].headers
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_provider_on_this_machine_is_asked_without_the_proxy(monkeypatch, host):
+    monkeypatch.setenv("http_proxy", "http://proxy.x.invalid:8080")
+    with Server(lambda _: reply(b"[1]")) as server, door(server.url.replace("127.0.0.1", host)) as venue:
+        assert venue.get("/x", {}, COST).body == b"[1]"
+
+
+@pytest.mark.parametrize(
+    ("url", "proxied"),
+    [
+        ("http://127.9.9.9:1", False),
+        ("http://[::1]:1/x", False),
+        ("http://LOCALHOST:1", False),
+        ("http://10.0.0.1", True),
+        ("http://localhost.x.invalid", True),
+    ],
+)
+def test_only_addresses_of_this_machine_leave_the_proxy_out(monkeypatch, url, proxied):
+    monkeypatch.setenv("http_proxy", "http://proxy.x.invalid:8080")
+    with door(url) as venue:
+        assert ("http" in venue._sending["proxies"]) is proxied
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_named_without_its_login(monkeypatch, scheme):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv(f"{scheme}_proxy", f"http://me:hunter2@127.0.0.1:{port}")
+    error = fails_within(f"{scheme}://api.x.invalid", 0.5)
+    assert isinstance(error, VenueUnreachable)
+    assert str(error) == f"the proxy 127.0.0.1:{port} on the way to api.x.invalid refuses connections"
+
+
+def test_a_proxy_that_opens_no_tunnel_is_named(monkeypatch):
+    with Server(lambda _: reply(b"", 403)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        where = proxy.url.removeprefix("http://")
+        error = fails_within("https://api.x.invalid", 1)
+        assert str(error) == f"the proxy {where} on the way to api.x.invalid gives no connection"
+
+
+def test_a_proxy_that_was_in_between_is_named_when_the_answer_breaks(monkeypatch):
+    answers = {"/none": b"", "/part": b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n12345"}
+    with Server(lambda r: send_then_close(answers[r.target.removeprefix("http://api.x.invalid")])) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        where = proxy.url.removeprefix("http://")
+        with door("http://api.x.invalid") as venue:
+            with pytest.raises(VenueUnreachable) as none:
+                venue.get("/none", {}, COST)
+            with pytest.raises(VenueUnreachable) as part:
+                venue.get("/part", {}, COST)
+    assert str(none.value).startswith(f"the proxy {where} on the way to api.x.invalid closed the connection")
+    assert str(part.value).startswith(f"the answer of api.x.invalid (through the proxy {where}) is cut off")
+
+
 def test_each_call_is_told_to_the_event_hook():
     events = []
     hook = lambda event, /, **fields: events.append((event, fields))  # noqa: E731

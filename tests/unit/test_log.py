@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
@@ -88,6 +89,26 @@ def test_a_folder_that_cannot_be_made_costs_only_the_folder(settings, capsys):
         assert folder is None
         get_logger("OkxService").warning("still_said")
     assert "still_said" in capsys.readouterr().err
+
+
+def test_without_a_log_folder_every_line_is_on_stderr_once(settings, capsys):
+    settings.directory.parent.mkdir(exist_ok=True)
+    settings.directory.write_text("a file where the folder should be")
+    set_up_logging(settings, console=sys.stderr)
+    get_logger("Collector").info("of_the_daemon")
+    get_logger("OkxService").warning("trouble")
+    get_logger("OkxService").info("detail")
+    said = capsys.readouterr().err.splitlines()[1:]  # after the line about the folder
+    assert [line.split()[3] for line in said] == ["of_the_daemon", "trouble", "detail"]
+
+
+def test_a_folder_deleted_during_the_cycle_costs_no_line_and_doubles_none(settings, capsys):
+    set_up_logging(settings, console=sys.stderr)
+    with cycle_folder(settings.directory, started_at=STARTED, cadence="market") as folder:
+        folder.path.rmdir()
+        get_logger("OkxService").info("detail")
+        get_logger("OkxService").warning("trouble")
+    assert [line.split()[3] for line in capsys.readouterr().err.splitlines()] == ["detail", "trouble"]
 
 
 def test_a_folder_deleted_during_the_cycle_sends_lines_to_stderr(settings, capsys):

@@ -138,6 +138,13 @@ def test_the_grid_does_not_depend_on_when_the_daemon_started():
         assert build_trigger(every("5m")).get_next_fire_time(None, NOW + timedelta(seconds=seconds)) == at(14, 40)
 
 
+def test_a_run_off_the_grid_does_not_shift_the_later_ones():
+    started = NOW + timedelta(seconds=17)  # 14:37:59, a first cycle at once
+    assert build_trigger(every("5m")).get_next_fire_time(started, started) == at(14, 40)
+    assert build_trigger(every("5m", "30s")).get_next_fire_time(started, started) == at(14, 40, 30)
+    assert build_trigger(every("5m")).get_next_fire_time(at(14, 40), at(14, 40)) == at(14, 45)
+
+
 # --------------------------------------------------------------------------- what runs
 
 

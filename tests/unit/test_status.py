@@ -163,3 +163,8 @@ def test_the_overview_can_be_written_as_json(reader, writer):
     assert tree["cycles"][0]["state"] == "partial"
     assert tree["cycles"][0]["report"] is None  # `status` is an overview; the report is in its folder
     assert {"now", "database", "simulated", "cycles", "sources", "tables", "unmatched", "changes"} == set(tree)
+
+
+def test_a_database_without_tables_has_nothing_to_tell_and_says_how_to_start():
+    overview = load_overview(None, "somewhere", cycles=5, now=NOW, simulated=False)
+    assert "cycles: none yet; start with" in render(overview)

@@ -272,6 +272,14 @@ def test_other_quotes_are_unmatched_with_the_reason():
     assert (match.state, match.detail) == (MatchState.UNMATCHED, "quoted in BTC, not in a dollar")
 
 
+@pytest.mark.parametrize("quote", ["USDT-261225", "USDT"])
+def test_a_dated_contract_is_excluded_even_when_its_price_fits(quote):
+    dated = listed("BTC", quote=quote, kind=Kind.FUTURE)
+    (match,) = match_instruments([dated], COINS, {dated.instrument.id: Decimal(60000)}).items
+    assert outcome(match) == (MatchState.EXCLUDED, None, None)
+    assert match.detail == "a dated contract, not followed"
+
+
 def test_a_renamed_coin_is_found_under_its_new_symbol_when_the_price_agrees():
     coins = [coin("polygon-ecosystem-token", "POL", 60, "0.42")]
     assert outcome(match_one("MATIC", "0.421", coins)) == (MatchState.MATCHED, "polygon-ecosystem-token", Decimal(1))

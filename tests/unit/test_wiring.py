@@ -85,6 +85,12 @@ MISTAKES = {
         "is empty",
         "as [1m, 1h]",
     ),
+    "intervals where there are none": (
+        okx("tickers", intervals=["1m"]),
+        "sources.okx.datasets.tickers.intervals",
+        "only candles have intervals",
+        "remove 1m",
+    ),
     "candles of an interval that the source has not": (
         source("coingecko", datasets={"candles": {"intervals": ["1m"]}}),
         "sources.coingecko.datasets.candles.intervals",
@@ -391,7 +397,9 @@ def test_the_demo_has_settings_of_its_own_whatever_the_user_set():
     settings = settings_of(mine, wiring.demo_layer().tree)
     assert settings.simulated
     assert settings.database.url.get_secret_value() == ""
-    assert settings.data_dir.parts[-2:] == ("data", "demo")
+    apart = wiring.apart(settings)
+    assert apart.data_dir == settings.data_dir / "demo"
+    assert apart.logs.directory == settings.logs.directory / "demo"
     assert settings.sources["coingecko"].plan == "public"
     assert settings.sources["coingecko"].api_key is None
 
