@@ -1,0 +1,205 @@
+"""Every setting with its default, its bounds and its meaning."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from collector.config.values import (
+    CronLine,
+    Duration,
+    Folder,
+    HttpUrl,
+    Intervals,
+    PositiveDuration,
+    Words,
+    database_url,
+    no_switch,
+    not_too_rare,
+)
+from collector.records import Dataset, Interval
+
+
+class Section(BaseModel):
+    """A part of the settings: unknown keys are errors, values cannot be changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _switches_only_where_wanted(cls, value: Any, info: ValidationInfo) -> Any:
+        return value if cls.model_fields[info.field_name or ""].annotation is bool else no_switch(value)
+
+
+class DatabaseSettings(Section):
+    """Where rows are stored, and for how long raw answers are."""
+
+    url: Annotated[SecretStr, AfterValidator(database_url)] = Field(
+        SecretStr(""), description="Address of a PostgreSQL 14 or newer; empty: the embedded server in data_dir"
+    )
+    keep_payloads: PositiveDuration = Field(timedelta(days=2), description="How long raw provider answers are kept")
+    keep_ledger: PositiveDuration = Field(
+        timedelta(days=30), description="How long jobs and rejected rows are kept; cycles stay"
+    )
+
+
+class LogSettings(Section):
+    """Log files, their form and their retention."""
+
+    directory: Folder = Field(Path("logs"), description="Folder of the cycle folders and of collector.log")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="Least level written")
+    format: Literal["text", "json"] = Field("text", description="One line per event as text, or as JSON")
+    keep: PositiveDuration = Field(timedelta(days=14), description="Age at which cycle folders are deleted")
+    keep_mb: int = Field(512, ge=1, description="Total size in MB above which the oldest cycle folders are deleted")
+
+
+class UniverseSettings(Section):
+    """Which assets and instruments are followed."""
+
+    top: int = Field(250, ge=1, le=5000, description="How many assets by market cap are followed")
+    include: Words = Field((), description="Asset ids (or unambiguous symbols) followed whatever their rank")
+    exclude: Words = Field((), description="Asset ids (or unambiguous symbols) never followed")
+    quotes: Words = Field(
+        ("USDT", "USDC", "USD"), min_length=1, description="Quote currencies of followed instruments, best first"
+    )
+    include_instruments: Words = Field((), description="Instruments followed beside the chosen ones")
+    exclude_instruments: Words = Field((), description="Instruments never followed, as okx:BTC-USDT:perp")
+    price_tolerance_pct: Decimal = Field(
+        Decimal(3), gt=0, le=50, description="How far an instrument's price may be from its asset's to be matched"
+    )
+
+
+class CadenceSettings(Section):
+    """When cycles of one kind start and how long they may start jobs."""
+
+    every: Annotated[PositiveDuration, AfterValidator(not_too_rare)] | None = Field(
+        None, description="Run on the UTC grid of this length, as 5m"
+    )
+    cron: CronLine | None = Field(None, description="Or a cron line of five fields, UTC")
+    offset: Duration = Field(timedelta(0), description="Shift of the grid, so that cadences do not start together")
+    deadline: PositiveDuration = Field(timedelta(minutes=4), description="Time after which a cycle starts no new job")
+
+    @model_validator(mode="after")
+    def _one_trigger(self) -> Self:
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("needs exactly one of every and cron, as every: 5m")
+        if self.every is not None and self.offset >= self.every:
+            raise ValueError("has an offset that is not shorter than every")
+        return self
+
+
+class DatasetSettings(Section):
+    """One dataset of one source; each dataset reads only the keys that mean something to it."""
+
+    enabled: bool = Field(True, description="Whether this dataset is collected")
+    cadence: str = Field("market", description="The cadence that collects this dataset")
+    intervals: Intervals = Field((), description="Candle intervals, of 1m 5m 15m 1h 4h 1d 1w")
+    history: int = Field(499, ge=1, le=100_000, description="Bars fetched for a series that holds none yet")
+    levels: int = Field(50, ge=1, le=1000, description="Levels a side of an order book")
+    assets: int = Field(5, ge=1, le=5000, description="Assets fetched per cycle, longest waiting first")
+    lookback: PositiveDuration = Field(timedelta(days=30), description="Time fetched when nothing is stored yet")
+
+
+class LimitSettings(Section):
+    """One metered scope of a provider."""
+
+    capacity: int = Field(ge=1, description="Units of weight (or calls) that fit into one window")
+    window: PositiveDuration = Field(description="Length of the window, as 1m")
+
+
+class SourceSettings(Section):
+    """One provider."""
+
+    enabled: bool = Field(True, description="Whether this source is collected")
+    base_url: HttpUrl | None = Field(None, description="Root address; empty: the provider's public address")
+    api_key: SecretStr | None = Field(None, description="Key of the provider, if the plan has one")
+    plan: str = Field("public", description="Plan at the provider; sets its root address, key header and limits")
+    parallelism: int = Field(16, ge=1, le=64, description="Calls under way at once")
+    limits: dict[str, LimitSettings] = Field({}, description="Replaces documented limits, by metered scope")
+    datasets: dict[Dataset, DatasetSettings] = Field({}, description="What is collected from this source, and when")
+
+
+class ExtraIndicator(Section):
+    """One more TA-Lib function."""
+
+    function: str = Field(description="Name of a TA-Lib function, as CCI")
+    parameters: dict[str, Annotated[float, BeforeValidator(no_switch)]] = Field(
+        {}, description="Its parameters, as timeperiod: 20"
+    )
+
+
+class IndicatorSettings(Section):
+    """What is computed on closed candles."""
+
+    enabled: bool = Field(True, description="Whether indicators are computed")
+    intervals: Intervals = Field(
+        (Interval.M1, Interval.H1, Interval.D1), description="Candle intervals with indicators"
+    )
+    swing_lookback: int = Field(120, ge=5, le=2000, description="Closed bars searched for the last swing (Fibonacci)")
+    extra: tuple[ExtraIndicator, ...] = Field((), description="Further TA-Lib functions, stored in extra")
+
+
+class HttpSettings(Section):
+    """Bounds of every call to a provider."""
+
+    connect_timeout_s: float = Field(3.0, gt=0, le=60, description="Longest wait for a connection")
+    read_timeout_s: float = Field(10.0, gt=0, le=120, description="Longest silence within an answer")
+    total_timeout_s: float = Field(15.0, gt=0, le=300, description="Longest time of a call from start to last byte")
+    max_body_mb: int = Field(20, ge=1, le=500, description="Largest decompressed answer that is read")
+    reserve_pct: int = Field(10, ge=0, le=90, description="Share of every limit that is left unused")
+
+
+class Settings(BaseSettings):
+    """All settings. Build with `load_settings`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    database: DatabaseSettings = Field(DatabaseSettings(), description="Where rows are stored")
+    data_dir: Folder = Field(Path("data"), description="Folder of the embedded database")
+    logs: LogSettings = Field(LogSettings(), description="Log files")
+    universe: UniverseSettings = Field(UniverseSettings(), description="Which assets and instruments are followed")
+    cadences: dict[str, CadenceSettings] = Field(min_length=1, description="When cycles start, by name")
+    sources: dict[str, SourceSettings] = Field(min_length=1, description="Providers, by name")
+    indicators: IndicatorSettings = Field(IndicatorSettings(), description="TA-Lib indicators")
+    http: HttpSettings = Field(HttpSettings(), description="Bounds of every call")
+    simulated: bool = Field(default=False, description="Marks everything stored and shown as simulated")
+
+    @model_validator(mode="after")
+    def _cadences_exist(self) -> Self:
+        for name in self.cadences:
+            if not re.fullmatch(r"[a-z][a-z0-9_]{0,30}", name):
+                raise ValueError(f"cadences.{name}: a name is lower-case letters, digits and _, at most 31")
+        for source, part in self.sources.items():
+            for dataset, settings in part.datasets.items():
+                if settings.cadence not in self.cadences:
+                    raise ValueError(
+                        f"sources.{source}.datasets.{dataset}.cadence: {settings.cadence!r} is no cadence; "
+                        f"use one of {', '.join(self.cadences)} or add it under cadences"
+                    )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what `load_settings` hands over: it merges the layers, so that it can name the origins."""
+        return (init_settings,)
