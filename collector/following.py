@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from collector.clock import Clock
 from collector.config import UniverseSettings
@@ -14,8 +13,8 @@ from collector.storage.reader import Reader
 from collector.storage.stored import StoredInstrument
 from collector.storage.writer import AssetStanding, InstrumentStanding, Writer
 from collector.universe import (
-    FollowedAsset,
     KnownMatch,
+    Match,
     Matches,
     RankedAsset,
     choose_assets,
@@ -89,9 +88,6 @@ class DatabaseFollower:
     def refresh(self) -> None:
         """Match instruments to assets and choose what is followed, from stored ranks and prices."""
         assets = self._ranked_assets()
-        if all(asset.rank is None for asset in assets):
-            self._follow_without_ranks()
-            return
         choice = choose_assets(assets, self._settings.top, self._settings.include, self._settings.exclude)
         stored = [row for row in self._reader.load_instruments() if row.source is not None]
         matches = self._match(stored, assets)
@@ -103,29 +99,45 @@ class DatabaseFollower:
             exclude=self._settings.exclude_instruments,
         )
         followed = {name for names in chosen.by_venue.values() for name in names}
-        self._save(assets, choice.followed, matches, followed, stored)
-        self._say([*choice.notes, *chosen.notes])
+        standings = [
+            AssetStanding(asset_id=asset.asset_id, rank=asset.rank, followed=True) for asset in choice.followed
+        ]
+        notes = [*choice.notes, *chosen.notes]
+        if all(asset.rank is None for asset in assets):
+            followed |= self._without_ranking(stored, followed)
+            standings += self._assets_before({item.asset_id for item in standings})
+            notes.append(f"no ranking of assets is known ({RANKING}): what was followed goes on, or the most traded")
+        else:
+            standings += _ranked_only(assets, {item.asset_id for item in standings})
+        self._save(standings, matches, followed, stored)
+        self._say(notes)
 
-    def _follow_without_ranks(self) -> None:
-        """Keep what is followed; when that is nothing, follow what each venue trades most until a ranking comes.
+    def _without_ranking(self, stored: Sequence[StoredInstrument], chosen: set[str]) -> set[str]:
+        """Return what is followed beside `chosen` while no ranking is known: a missing one must not cost the venues.
 
-        A missing ranking must not cost the venues their books and candles.
+        What was followed goes on; a venue of which nothing would be followed gives what it trades most.
         """
-        stored = [row for row in self._reader.load_instruments() if row.source is not None and row.gone_at is None]
-        if not any(row.followed for row in stored):
-            now = self._clock.now()
-            chosen = choose_most_traded(
-                [_listing(row, now) for row in stored],
-                self._reader.latest_turnovers(since=now - RANKS_AGE),
-                self._settings.top,
-                quotes=self._settings.quotes,
-                include=self._settings.include_instruments,
-                exclude=self._settings.exclude_instruments,
-            )
-            followed = {name for names in chosen.values() for name in names}
-            rows = [_followed_by_turnover(row) for row in stored if row.instrument.id in followed]
-            self._writer.save_universe(RANKING, (), rows)
-        self._say([f"no ranking of assets is known ({RANKING}): following the most traded instruments of each venue"])
+        listed = [row for row in stored if row.gone_at is None and row.tradable]
+        excluded = set(self._settings.exclude_instruments)
+        before = {row.instrument.id for row in listed if row.followed} - excluded
+        served = {row.instrument.venue for row in listed if row.instrument.id in before | chosen}
+        now = self._clock.now()
+        most_traded = choose_most_traded(
+            [_listing(row, now) for row in listed if row.instrument.venue not in served],
+            self._reader.latest_turnovers(since=now - RANKS_AGE),
+            self._settings.top,
+            quotes=self._settings.quotes,
+            exclude=self._settings.exclude_instruments,
+        )
+        return before.union(*most_traded.values())
+
+    def _assets_before(self, chosen: set[str]) -> list[AssetStanding]:
+        """Return the assets followed so far, beside `chosen`."""
+        return [
+            AssetStanding(asset_id=row.asset_id, rank=row.rank, followed=True)
+            for row in self._reader.load_assets(followed=True, source=RANKING)
+            if row.asset_id not in chosen and row.delisted_at is None
+        ]
 
     def _ranked_assets(self) -> list[RankedAsset]:
         """Return the whole listing; rank and price come from one snapshot, or are both unknown."""
@@ -151,40 +163,25 @@ class DatabaseFollower:
             if row.asset_id is not None and row.asset_units is not None
         }
         tolerance = self._settings.price_tolerance_pct
+        if not assets:  # nothing to judge by: no listing came yet
+            return Matches()
         listings = [_listing(row, self._clock.now()) for row in stored if row.gone_at is None]
         return match_instruments(listings, assets, prices, known=before, tolerance_pct=tolerance)
 
     def _save(
         self,
-        assets: Sequence[RankedAsset],
-        choice: Sequence[FollowedAsset],
+        assets: Sequence[AssetStanding],
         matches: Matches,
         followed: set[str],
         stored: Sequence[StoredInstrument],
     ) -> None:
-        chosen = {asset.asset_id for asset in choice}
-        verdicts = [
-            InstrumentStanding(
-                instrument=match.instrument.id,
-                asset_id=match.asset_id,
-                asset_units=match.asset_units,
-                match_state=match.state.value,
-                match_detail=match.detail,
-                followed=match.instrument.id in followed,
-            )
-            for match in matches.items
-        ]
-        gone = [_no_longer_followed(row) for row in stored if row.gone_at is not None and row.followed]
-        ranks = [
-            AssetStanding(asset_id=asset.asset_id, rank=asset.rank, followed=asset.asset_id in chosen)
-            for asset in assets
-            if asset.rank is not None or asset.asset_id in chosen
-        ]
-        changed = self._writer.save_universe(RANKING, ranks, [*verdicts, *gone])
+        verdicts = {match.instrument.id: match for match in matches.items}
+        standings = [_standing(row, verdicts.get(row.instrument.id), row.instrument.id in followed) for row in stored]
+        changed = self._writer.save_universe(RANKING, assets, standings)
         if any(changed):
             self._log.info(
                 "universe_changed",
-                assets=len(chosen),
+                assets=sum(item.followed for item in assets),
                 instruments=len(followed),
                 changed_assets=changed[0],
                 changed_instruments=changed[1],
@@ -213,25 +210,31 @@ def _listing(row: StoredInstrument, now: datetime) -> InstrumentListing:
     )
 
 
-def _followed_by_turnover(row: StoredInstrument) -> InstrumentStanding:
-    return InstrumentStanding(
-        instrument=row.instrument.id,
-        asset_id=row.asset_id,
-        asset_units=row.asset_units,
-        match_state=row.match_state,
-        match_detail=row.match_detail or "followed for its turnover: no ranking of assets is known",
-        followed=True,
-    )
+def _ranked_only(assets: Sequence[RankedAsset], chosen: set[str]) -> list[AssetStanding]:
+    """Return the assets that have a rank and are not followed."""
+    return [
+        AssetStanding(asset_id=asset.asset_id, rank=asset.rank, followed=False)
+        for asset in assets
+        if asset.rank is not None and asset.asset_id not in chosen
+    ]
 
 
-def _no_longer_followed(row: StoredInstrument) -> InstrumentStanding:
-    """Return the verdict on a delisted instrument: it keeps what it was and is not asked for any more."""
-    units: Decimal | None = row.asset_units
+def _standing(row: StoredInstrument, verdict: Match | None, followed: bool) -> InstrumentStanding:
+    """Return where an instrument stands now; without a verdict (delisted, or nothing to judge by) it stays known."""
+    if verdict is None:
+        return InstrumentStanding(
+            instrument=row.instrument.id,
+            asset_id=row.asset_id,
+            asset_units=row.asset_units,
+            match_state=row.match_state,
+            match_detail=row.match_detail,
+            followed=followed,
+        )
     return InstrumentStanding(
-        instrument=row.instrument.id,
-        asset_id=row.asset_id,
-        asset_units=units,
-        match_state=row.match_state,
-        match_detail=row.match_detail,
-        followed=False,
+        instrument=verdict.instrument.id,
+        asset_id=verdict.asset_id,
+        asset_units=verdict.asset_units,
+        match_state=verdict.state.value,
+        match_detail=verdict.detail,
+        followed=followed,
     )

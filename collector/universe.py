@@ -436,7 +436,6 @@ def choose_most_traded(
     *,
     quotes: Sequence[str] = ("USDT", "USDC"),
     kinds: Sequence[Kind] = (Kind.PERP,),
-    include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Choose the `top` tradable instruments of each venue by 24 h turnover: for as long as no ranking is known.
@@ -450,14 +449,10 @@ def choose_most_traded(
     best: dict[tuple[str, str], Instrument] = {}
     for item in sorted(usable, key=lambda item: (upper.index(item.quote), item.id)):
         best.setdefault((item.venue, item.base), item)
-    wanted = set(include)
     order = sorted(best.values(), key=lambda item: (-turnovers.get(item.id, Decimal(0)), item.id))
     chosen: dict[str, list[str]] = defaultdict(list)
     for item in order:
         if len(chosen[item.venue]) < top:
-            chosen[item.venue].append(item.id)
-    for item in sorted(usable, key=lambda item: item.id):
-        if item.id in wanted and item.id not in chosen[item.venue]:
             chosen[item.venue].append(item.id)
     return {venue: tuple(ids) for venue, ids in sorted(chosen.items())}
 
