@@ -27,6 +27,15 @@ from collector.storage.stored import (
 )
 from collector.storage.windows import Window, load_windows
 
+# Every source that has jobs, one index probe each: DISTINCT would read millions of rows.
+_SOURCES = """
+    WITH RECURSIVE s AS (
+        (SELECT source FROM jobs ORDER BY source LIMIT 1)
+        UNION ALL
+        SELECT (SELECT j.source FROM jobs j WHERE j.source > s.source ORDER BY j.source LIMIT 1)
+        FROM s WHERE s.source IS NOT NULL
+    ), s_known AS (SELECT source FROM s WHERE source IS NOT NULL)
+"""
 _IDENTITY = ("venue", "base", "quote", "venue_symbol", "contract_size")
 
 
@@ -124,13 +133,17 @@ class Reader:
 
     def last_job_times(self) -> dict[tuple[str, Dataset], datetime]:
         """Return when each dataset of each source last ended well."""
-        rows = self._rows("SELECT source, dataset, max(finished_at) AS at FROM jobs WHERE state = 'ok' GROUP BY 1, 2")
-        known = {str(dataset) for dataset in Dataset}
-        return {
-            (row["source"], Dataset(row["dataset"])): row["at"]
-            for row in rows
-            if row["at"] is not None and row["dataset"] in known  # rows of a newer or older program
-        }
+        rows = self._rows(
+            f"""
+            {_SOURCES}
+            SELECT s.source, d.dataset, j.finished_at AS at FROM s_known s
+            CROSS JOIN unnest(CAST(:datasets AS text[])) AS d(dataset)
+            CROSS JOIN LATERAL (SELECT finished_at FROM jobs WHERE source = s.source AND dataset = d.dataset
+                AND state = 'ok' AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1) j
+            """,
+            datasets=[str(dataset) for dataset in Dataset],
+        )
+        return {(row["source"], Dataset(row["dataset"])): row["at"] for row in rows}
 
     def last_asset_times(self, source: str, dataset: Dataset) -> dict[str, datetime]:
         """Return when each asset was last asked for with success, for taking turns."""
@@ -291,27 +304,35 @@ class Reader:
         An error of a job that was really tried comes before newer ones of jobs that were held back because of it.
         """
         rows = self._rows(
-            """
-            WITH done AS (
-                SELECT j.*, c.started_at >= coalesce(:since, '-infinity'::timestamptz) AS counts,
-                    coalesce(j.error ~ '^not (tried|sent)', true) AS held_back
+            f"""
+            {_SOURCES},
+            done AS (
+                SELECT j.*, coalesce(j.error ~ '^not (tried|sent)', true) AS held_back
                 FROM jobs j JOIN cycles c USING (cycle_id)
+                WHERE c.started_at >= coalesce(CAST(:since AS timestamptz), '-infinity')
+            ),
+            newest AS (
+                SELECT s.source, max(j.finished_at) AS last_ok_at FROM s_known s
+                CROSS JOIN unnest(CAST(:datasets AS text[])) AS d(dataset)
+                LEFT JOIN LATERAL (SELECT finished_at FROM jobs WHERE source = s.source AND dataset = d.dataset
+                    AND state = 'ok' AND finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1) j ON true
+                GROUP BY 1
             )
-            SELECT source,
-                count(*) FILTER (WHERE counts AND state = 'ok') AS jobs_ok,
-                count(*) FILTER (WHERE counts AND state = 'failed') AS jobs_failed,
-                count(*) FILTER (WHERE counts AND state = 'skipped') AS jobs_skipped,
-                coalesce(sum(rows_written) FILTER (WHERE counts), 0)::bigint AS rows_written,
-                coalesce(sum(rows_unchanged) FILTER (WHERE counts), 0)::bigint AS rows_unchanged,
-                coalesce(sum(rejects) FILTER (WHERE counts), 0)::bigint AS rejects,
-                max(finished_at) FILTER (WHERE state = 'ok') AS last_ok_at,
-                (array_agg(error ORDER BY held_back, job_id DESC)
-                    FILTER (WHERE counts AND state = 'failed'))[1] AS last_error,
+            SELECT newest.source,
+                count(*) FILTER (WHERE state = 'ok') AS jobs_ok,
+                count(*) FILTER (WHERE state = 'failed') AS jobs_failed,
+                count(*) FILTER (WHERE state = 'skipped') AS jobs_skipped,
+                coalesce(sum(rows_written), 0)::bigint AS rows_written,
+                coalesce(sum(rows_unchanged), 0)::bigint AS rows_unchanged,
+                coalesce(sum(rejects), 0)::bigint AS rejects,
+                newest.last_ok_at,
+                (array_agg(error ORDER BY held_back, job_id DESC) FILTER (WHERE state = 'failed'))[1] AS last_error,
                 (array_agg(finished_at ORDER BY held_back, job_id DESC)
-                    FILTER (WHERE counts AND state = 'failed'))[1] AS last_error_at
-            FROM done GROUP BY source ORDER BY source
+                    FILTER (WHERE state = 'failed'))[1] AS last_error_at
+            FROM newest LEFT JOIN done USING (source) GROUP BY newest.source, newest.last_ok_at ORDER BY 1
             """,
             since=since,
+            datasets=[str(dataset) for dataset in Dataset],
         )
         return [SourceSummary(**row) for row in rows]
 

@@ -1050,6 +1050,13 @@ def upgrade() -> None:
         ["source", "dataset", "subject", "finished_at"],
         unique=False,
     )
+    op.create_index(
+        "ix_jobs_ok",
+        "jobs",
+        ["source", "dataset", "finished_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'ok'"),
+    )
     op.create_table(
         "rejects",
         sa.Column("job_id", sa.BigInteger(), autoincrement=False, nullable=False, comment="jobs.job_id"),
