@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from collector import checkup, status, wiring
+from collector import checkup, demo, status, wiring
 from collector.clock import SystemClock
 from collector.config import Layer, Settings, explain, load_settings
 from collector.errors import ConfigError
@@ -31,9 +31,9 @@ def _settings(arguments: argparse.Namespace, *overrides: Layer) -> Settings:
 
 
 def _settings_and_layers(arguments: argparse.Namespace, *overrides: Layer) -> tuple[Settings, tuple[Layer, ...]]:
-    demo = (wiring.demo_layer(),) if arguments.demo else ()
-    settings, layers = load_settings(file=arguments.config, overrides=(*demo, *overrides))
-    return (wiring.apart(settings) if arguments.demo else settings), layers
+    simulated = (demo.demo_layer(),) if arguments.demo else ()
+    settings, layers = load_settings(file=arguments.config, overrides=(*simulated, *overrides))
+    return (demo.apart(settings) if arguments.demo else settings), layers
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -54,8 +54,8 @@ def _once(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     arguments.demo = True
-    with wiring.simulator_process() as addresses:
-        settings = _settings(arguments, wiring.addresses_layer(addresses))
+    with demo.simulator_process() as addresses:
+        settings = _settings(arguments, demo.addresses_layer(addresses))
         set_up_logging(settings.logs, console=sys.stderr)
         wiring.run_daemon(settings, say=_say, cycles=arguments.cycles)
         if arguments.cycles:
@@ -73,7 +73,7 @@ def _simulate(arguments: argparse.Namespace) -> int:
             limits=not arguments.no_limits,
             port=arguments.port,
         )
-        wiring.serve_simulator(simulator, announce, attached=arguments.attached)
+        demo.serve_simulator(simulator, announce, attached=arguments.attached)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"--port: {arguments.port} cannot be used ({reason}); name another, or 0 for any") from error

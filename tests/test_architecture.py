@@ -49,6 +49,7 @@ LEVELS = {
     "collector.scheduler": 5,
     "collector.api": 5,
     "collector.simulator": 5,
+    "collector.demo": 6,
     "collector.wiring": 6,
     "collector.cli_commands": 7,
     "collector.cli": 8,

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from sqlalchemy import text
 
-from collector import wiring
+from collector import demo, wiring
 from collector.clock import to_millis
 from collector.config import Layer, LogSettings, load_settings
 from collector.cycle import CycleRunner
@@ -49,7 +49,7 @@ def settings_of(*trees, addresses=None, logs=None):
     """Return the shipped settings with `trees` laid over them, weakest first."""
     layers = [Layer("test", tree) for tree in trees]
     if addresses:
-        layers.append(wiring.addresses_layer(addresses))
+        layers.append(demo.addresses_layer(addresses))
     if logs:
         layers.append(Layer("test", {"logs": {"directory": str(logs)}}))
     return load_settings(environment={}, overrides=layers)[0]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from collector import wiring
+from collector import demo, wiring
 from collector.clock import ManualClock, SystemClock
 from collector.config import LogSettings
 from collector.errors import ConfigError, LockHeld, RateLimited
@@ -397,10 +397,10 @@ def test_the_demo_has_settings_of_its_own_whatever_the_user_set():
         "database": {"url": "postgresql://prod/market"},
         "sources": {"coingecko": {"plan": "pro", "api_key": CANARY}},
     }
-    settings = settings_of(mine, wiring.demo_layer().tree)
+    settings = settings_of(mine, demo.demo_layer().tree)
     assert settings.simulated
     assert settings.database.url.get_secret_value() == ""
-    apart = wiring.apart(settings)
+    apart = demo.apart(settings)
     assert apart.data_dir == settings.data_dir / "demo"
     assert apart.logs.directory == settings.logs.directory / "demo"
     assert settings.sources["coingecko"].plan == "public"
@@ -409,4 +409,4 @@ def test_the_demo_has_settings_of_its_own_whatever_the_user_set():
 
 def test_only_sources_are_sent_to_the_simulator():
     addresses = {"okx": "http://127.0.0.1:9/okx", "coingecko_pro": "http://127.0.0.1:9/pro"}
-    assert wiring.addresses_layer(addresses).tree == {"sources": {"okx": {"base_url": "http://127.0.0.1:9/okx"}}}
+    assert demo.addresses_layer(addresses).tree == {"sources": {"okx": {"base_url": "http://127.0.0.1:9/okx"}}}
