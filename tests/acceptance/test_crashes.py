@@ -40,11 +40,19 @@ def kill_when(program, condition, what):
         wait_until(lambda: program.value(reached) or not cycle.alive(), what)
         assert cycle.alive(), f"the cycle ended before: {what}\n{cycle.err}"
         cycle.kill()
-    dead = "application_name LIKE 'collector%' AND datname = current_database()"  # others share the server
-    wait_until(
-        lambda: program.value(f"SELECT count(*) FROM pg_stat_activity WHERE {dead}") == 0,
-        "the server ends the sessions of the dead",
-    )
+    # Only this database: other tests share the server. What is left is shown, should it ever not go.
+    sessions = "SELECT application_name, state, wait_event, query FROM pg_stat_activity"
+    dead = f"{sessions} WHERE application_name LIKE 'collector%' AND datname = current_database()"
+    seen = []
+
+    def ended():
+        seen[:] = program.rows(dead)
+        return not seen
+
+    try:
+        wait_until(ended, "the server ends the sessions of the dead")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen}") from error
 
 
 def contents(program):
