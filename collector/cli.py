@@ -117,6 +117,11 @@ def _add_looking(commands: Any) -> None:
     command.add_argument("--json", action="store_true", help="print as JSON")
     command.set_defaults(command="status")
     command = commands.add_parser(
+        "plan", help="prove that the schedule fits every provider's limits: 0 if it does, 2 if not"
+    )
+    command.add_argument("--json", action="store_true", help="print as JSON")
+    command.set_defaults(command="plan")
+    command = commands.add_parser(
         "psql", help="open psql on the database; what follows is psql's: psql -c 'select ...'"
     )
     command.set_defaults(command="psql")

@@ -12,8 +12,9 @@ from collector import checkup, demo, status, wiring
 from collector.clock import SystemClock
 from collector.config import Layer, Settings, explain, load_settings
 from collector.errors import ConfigError
-from collector.exits import NOT_ALL_WELL, OK
+from collector.exits import NOT_ALL_WELL, OK, USAGE
 from collector.log import set_up_logging, tear_down_logging
+from collector.plan import render_proof
 from collector.records import CycleState, Dataset
 from collector.simulator.venues import Simulator
 
@@ -98,6 +99,18 @@ def _status(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _plan(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    proof = wiring.build_proof(settings)
+    if arguments.json:
+        _print_json({**asdict(proof), "fits": proof.fits, "simulated": settings.simulated})
+    else:
+        print(status.label(settings.simulated) + render_proof(proof))
+    for violation in proof.violations:
+        print(f"collector: {violation.text}", file=sys.stderr)
+    return OK if proof.fits else USAGE
+
+
 def _psql(arguments: argparse.Namespace) -> int:
     with wiring.psql(_settings(arguments)) as (program, environment):
         return subprocess.run([program, *arguments.passed_on], env=environment, check=False).returncode  # noqa: S603
@@ -160,6 +173,7 @@ COMMANDS = {
     "demo": _demo,
     "simulate": _simulate,
     "status": _status,
+    "plan": _plan,
     "psql": _psql,
     "check_source": _check_source,
     "db_upgrade": _db_upgrade,

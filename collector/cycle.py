@@ -43,6 +43,7 @@ WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memo
 STORE_ATTEMPTS = 4
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
 PROGRESS_EVERY_S = 5.0
+QUIET_S = 1.0  # without a batch: then pauses that other processes met are looked for
 
 
 class Follower(Protocol):
@@ -56,6 +57,13 @@ class Follower(Protocol):
 
     def refresh(self) -> None:
         """Match instruments to assets and choose what is followed, from stored ranks and prices."""
+
+
+class Keeper(Protocol):
+    """Carries pauses and budgets over restarts, and between processes."""
+
+    def keep(self, *, now: bool = False) -> None:
+        """Store what changed and obey what others stored; often enough is up to it."""
 
 
 class CycleRunner:
@@ -75,6 +83,7 @@ class CycleRunner:
         log_directory: Path,
         instance: str,
         simulated: bool,
+        budgets: Keeper | None = None,
         stopping: threading.Event | None = None,
     ) -> None:
         self._sources = {source.name: source for source in sources}
@@ -88,11 +97,11 @@ class CycleRunner:
         self._log_directory = log_directory
         self._instance = instance
         self._simulated = simulated
+        self._budgets = budgets
         self._log = get_logger("Collector")
         self._database_log = get_logger("Database")
         self._caught_up = False  # whether stored candles without indicators were looked for: a crash leaves some
         self._down: set[str] = set()  # sources whose outage was said already
-        self._pauses: dict[str, bool] = {}  # source -> whether its stored state is a pause
         self._stopping = stopping or threading.Event()  # the clock's own event, so that it ends every wait too
 
     def stop(self) -> None:
@@ -119,7 +128,7 @@ class CycleRunner:
             self._log.info("cycle_started", cycle=cycle_id, cadence=cadence, simulated=self._simulated)
             try:
                 self._work(run)
-                self._remember_pauses()
+                self._keep_budgets(now=True)
             except StorageError as error:  # what was written stays written, and the cycle can still be told
                 self._database_log.error("cycle_cut_short", reason=str(error))
                 run.storage_failed = True
@@ -181,6 +190,7 @@ class CycleRunner:
         stored, said_at = 0, self._clock.monotonic()
         daily = any(job.interval is Interval.D1 for job in jobs)
         while stored < len(jobs):
+            self._keep_budgets()
             group = _next_group(done, len(jobs) - stored)
             if group:
                 self._store(run, group)
@@ -220,14 +230,9 @@ class CycleRunner:
         run.storage_failed = True
         return [(_lost(batch, reason), WriteResult()) for batch in group]
 
-    def _remember_pauses(self) -> None:
-        """Store what providers asked of us, so that a restart obeys it too."""
-        for source in self._sources.values():
-            state = source.venue.quota.state()
-            pause = (state.paused_until, state.reason, state.banned)
-            if state.paused_until is not None or self._pauses.get(source.name):
-                self._writer.save_provider_state(source.name, *pause)
-            self._pauses[source.name] = state.paused_until is not None
+    def _keep_budgets(self, *, now: bool = False) -> None:
+        if self._budgets is not None:
+            self._budgets.keep(now=now)
 
     def _compute(self, run: Run) -> None:
         """Compute and store indicators of the series touched since the last time."""
@@ -319,7 +324,7 @@ def _next_group(done: "queue.Queue[Batch]", expected: int) -> list[Batch]:
     Nothing comes back when none came for a while, as when every worker waits for its quota.
     """
     try:
-        group = [done.get(timeout=PROGRESS_EVERY_S)]
+        group = [done.get(timeout=QUIET_S)]
     except queue.Empty:
         return []
     records = len(group[0].records)

@@ -59,6 +59,7 @@ class Dataset(StrEnum):
     FUNDING_FORECASTS = "funding_forecasts"  # the rate of the running funding period
     FUNDING_TERMS = "funding_terms"  # funding interval and bounds per instrument
     OPEN_INTEREST = "open_interest"
+    SENTIMENT = "sentiment"  # fear and greed
 
 
 class Kind(StrEnum):
@@ -315,6 +316,16 @@ class OpenInterest(Record):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sentiment(Record):
+    """The mood of the market on one day: 0 is extreme fear, 100 extreme greed. `observed_at` is the day's start."""
+
+    KEY = ("source", "observed_at")
+
+    value: int
+    classification: str  # the provider's words, as "Extreme Fear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndicatorBlock:
     """Indicator values of consecutive closed bars of one series, column by column.
 
@@ -345,6 +356,7 @@ class Job:
     since: datetime | None = None  # inclusive
     until: datetime | None = None  # exclusive
     limit: int | None = None  # assets to rank, levels a side of a book
+    stands_for: Instrument | None = None  # the series that these rows fill, when another provider's answer must do
 
     @property
     def subject(self) -> str:
@@ -388,6 +400,7 @@ class RejectReason(StrEnum):
     OFF_GRID = "off_grid"  # a candle that does not open on its interval's grid
     NO_TIME = "no_time"  # the provider gave no time of observation
     NO_PRICE = "no_price"
+    OUT_OF_RANGE = "out_of_range"  # larger than anything in a market
     WRONG_SUBJECT = "wrong_subject"  # the answer is about another instrument than asked for
     REFUSED_BY_DATABASE = "refused_by_database"
 
@@ -422,6 +435,7 @@ class WriteResult:
 
     written: Mapping[str, int] = field(default_factory=dict)  # table -> rows inserted or changed
     unchanged: int = 0  # rows that were stored already with the same values
+    revised: int = 0  # of those written: closed values that differ from what was stored before
     rejects: tuple[Reject, ...] = ()  # rows the database refused
 
 
@@ -434,6 +448,10 @@ class SourceReport:
     jobs_failed: int = 0
     jobs_skipped: int = 0  # not started: the deadline, or the source refused further calls
     requests: int = 0
+    retries: int = 0
+    refused: int = 0  # answers that told us to wait
+    waited_s: float = 0.0  # for the quota and for pauses, summed over the threads
+    clock_offset_s: float | None = None  # the provider's clock less ours; None when it told no time
     rows: Mapping[str, int] = field(default_factory=dict)  # table -> rows written
     unchanged: int = 0
     rejects: int = 0
@@ -462,5 +480,10 @@ class CycleReport:
     finished_at: datetime
     sources: tuple[SourceReport, ...]
     indicator_rows: int = 0
+    filled: Mapping[str, int] = field(default_factory=dict)  # provider -> rows it gave in place of another one
+    healed: int = 0  # rows of windows that an earlier cycle missed
+    revisions: int = 0  # stored values that a provider has changed since
+    suspects: int = 0  # rows stored, but marked as doubtful
+    spooled: int = 0  # batches kept on disk because the database was away
     folder: str = ""
     simulated: bool = False

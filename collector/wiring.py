@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from collector.budget import BudgetKeeper, Metered, account_of
 from collector.clients import BinanceSdk, CoingeckoSdk
 from collector.clock import Clock, SystemClock
-from collector.config import ROOT, Settings, SourceSettings, environment_name
+from collector.config import ROOT, CadenceSettings, Settings, SourceSettings, cron_turns, environment_name
 from collector.cycle import CycleRunner
 from collector.errors import ConfigError
 from collector.following import DatabaseFollower
@@ -21,16 +22,18 @@ from collector.http import Timeouts, Venue
 from collector.indicators.extra import load_extra
 from collector.indicators.service import IndicatorService
 from collector.log import get_logger
-from collector.plan import Task
+from collector.plan import Account, Proof, Shares, Task, Turns, prove
 from collector.records import CycleReport, Dataset
 from collector.resilience.breaker import Breaker
 from collector.resilience.quota import Quota
+from collector.resilience.retry import BUDGET_SHARE
 from collector.scheduler import STOP_SIGNALS, Daemon
 from collector.sources import SOURCES
 from collector.sources.base import Collector, Limit, Plan
 from collector.status import Overview, load_overview
 from collector.storage.database import Database, WriterLock
 from collector.storage.embedded import EmbeddedPostgres, find_postgres
+from collector.storage.providers import ProviderStore
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
 from collector.upkeep import Upkeep
@@ -39,6 +42,7 @@ from collector.worker import Source
 SERVICES = {"coingecko": "CoingeckoService", "binance_futures": "BinanceService", "okx": "OkxService"}
 SDKS: Mapping[str, Callable[[Venue], Any]] = {"coingecko": CoingeckoSdk, "binance_futures": BinanceSdk}
 DEFAULT_DATABASE_PORT = 5432
+LISTED = 1000  # instruments that a bulk call names, as the proof sees it; one call whatever their number
 
 
 # --------------------------------------------------------------------------- database
@@ -200,9 +204,54 @@ def _check_intervals(path: str, name: str, dataset: Dataset, settings: Settings)
             raise ConfigError(f"{path}: this source has no {interval} candles; it has {', '.join(given)}")
 
 
+def build_proof(settings: Settings) -> Proof:
+    """Hold the configured schedule against the limits of every enabled provider.
+
+    How many instruments a venue will have is not known before it was asked: as many as assets are followed.
+    """
+    most = settings.universe.top + len(settings.universe.include) + len(settings.universe.include_instruments)
+    accounts = []
+    for name, part in settings.sources.items():
+        if part.enabled:
+            kind = _source_class(name, settings)
+            plan = _plan(name, kind, part)
+            accounts.append(
+                Account(
+                    source=name,
+                    plan=part.plan,
+                    limits=_limits(name, part, plan),
+                    calls=kind.calls,
+                    instruments=most,
+                    listed=LISTED,
+                )
+            )
+    shares = Shares(
+        reserve=settings.http.reserve_pct / 100, repeats=BUDGET_SHARE, healing=settings.http.healing_pct / 100
+    )
+    turns = [_turns(name, cadence) for name, cadence in settings.cadences.items()]
+    return prove(build_tasks(settings), turns, accounts, assets=most, shares=shares)
+
+
+def _turns(name: str, cadence: CadenceSettings) -> Turns:
+    if cadence.cron is None:
+        assert cadence.every is not None  # noqa: S101 - checked when the settings were loaded
+        return Turns.on_grid(name, cadence.every, cadence.deadline)
+    gap, a_month = cron_turns(cadence.cron)
+    return Turns(name=name, every=None, gap=gap, a_month=a_month, deadline=cadence.deadline)
+
+
+def check_schedule(settings: Settings) -> None:
+    """Raise ConfigError, one line, when the schedule cannot fit the limits of a provider."""
+    violations = build_proof(settings).violations
+    if violations:
+        more = f" (and {len(violations) - 1} more; see all with: python main.py plan)" if violations[1:] else ""
+        raise ConfigError(f"the schedule does not fit: {violations[0].text}{more}")
+
+
 def check_settings(settings: Settings) -> None:
     """Raise the ConfigError that collecting with these settings would end with, before any database."""
     build_tasks(settings)
+    check_schedule(settings)
     _extra(settings)
     for name, part in settings.sources.items():
         if part.enabled:
@@ -249,6 +298,7 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
         tasks = build_tasks(settings)
         if not tasks:
             raise ConfigError(f"sources: nothing is enabled; set enabled: true in one of {', '.join(SOURCES)}")
+        check_schedule(settings)
         extra = _extra(settings)
         sources = [build_source(name, settings, clock) for name, part in settings.sources.items() if part.enabled]
         for source in sources:
@@ -262,7 +312,7 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
         writer, reader = Writer(database), Reader(database)
         for cycle_id in writer.abandon_running(clock.now()):
             get_logger("Collector").warning("cycle_abandoned", cycle=cycle_id, reason="its process died")
-        _obey_stored_pauses(sources, writer)
+        budgets = _keep_budgets(settings, sources, database, clock)
         runner = CycleRunner(
             sources=sources,
             tasks=tasks,
@@ -275,17 +325,19 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
             log_directory=settings.logs.directory,
             instance=f"{socket.gethostname()}:{os.getpid()}",
             simulated=settings.simulated,
+            budgets=budgets,
             stopping=stopping,
         )
         yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer))
 
 
-def _obey_stored_pauses(sources: Sequence[Source], writer: Writer) -> None:
-    states = writer.load_provider_states()
-    for source in sources:
-        state = states.get(source.name)
-        if state is not None and state.paused_until is not None:
-            source.venue.quota.pause(state.paused_until, state.reason, banned=state.banned)
+def _keep_budgets(settings: Settings, sources: Sequence[Source], database: Database, clock: Clock) -> BudgetKeeper:
+    """Return the keeper of pauses and budgets, which has taken over what is stored."""
+    keys = {name: part.api_key.get_secret_value() if part.api_key else "" for name, part in settings.sources.items()}
+    metered = [Metered(venue=source.venue, account=account_of(keys[source.name])) for source in sources]
+    keeper = BudgetKeeper(ProviderStore(database), metered, clock)
+    keeper.start()
+    return keeper
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from collector.errors import CollectorError, PayloadError, VenueError, VenueUnre
 from collector.http import Venue
 from collector.log import CycleFolder, get_logger
 from collector.plan import Known
-from collector.records import Batch, Candle, Instrument, Interval, Job, Payload, Record, Reject, WriteResult
+from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job, Payload, Record, Reject, WriteResult
 from collector.sources.base import Collector
 
 PUT_WAIT_S = 1.0  # then a worker looks whether anybody still takes batches
@@ -183,6 +183,16 @@ class Worker:
                 if not isinstance(item, (Record, Reject)):
                     raise TypeError(f"the parser of {self.job.dataset} gave {type(item).__name__} instead of a record")
                 yield item
+            if self.job.dataset is Dataset.INSTRUMENTS:
+                self._learn(payload)
+
+    def _learn(self, payload: Payload) -> None:
+        """Keep to a limit that the provider tells and that is lower than the documented one."""
+        for limit in self.source.collector.told_limits(payload):
+            if self.source.venue.quota.learn(limit.scope, limit.window, limit.capacity):
+                get_logger(self.source.service).warning(
+                    "limit_lowered", scope=limit.scope, capacity=limit.capacity, window_s=limit.window.total_seconds()
+                )
 
     def _describe(self, failure: CollectorError, payloads: Sequence[Payload]) -> str:
         log = get_logger(self.source.service)

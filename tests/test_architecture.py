@@ -40,6 +40,7 @@ LEVELS = {
     "collector.plan": 3,
     "collector.coverage": 3,
     "collector.universe": 3,
+    "collector.budget": 4,
     "collector.cycle": 4,
     "collector.worker": 4,
     "collector.following": 4,

@@ -18,7 +18,7 @@ from collector.config.sections import (
     SourceSettings,
     UniverseSettings,
 )
-from collector.config.values import format_duration, parse_duration
+from collector.config.values import cron_turns, format_duration, parse_duration
 
 __all__ = [
     "ROOT",
@@ -35,6 +35,7 @@ __all__ = [
     "Settings",
     "SourceSettings",
     "UniverseSettings",
+    "cron_turns",
     "environment_name",
     "explain",
     "format_duration",

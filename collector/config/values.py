@@ -15,6 +15,7 @@ from collector.records import Interval
 
 LONGEST = timedelta(days=3660)  # ten years: longer is a slip of the finger, and far longer overflows dates
 LONGEST_EVERY = timedelta(days=31)
+MOST_TURNS_READ = 200  # of a cron line; one with more in two months is counted by its shortest gap
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -62,6 +63,22 @@ def cron_line(value: str) -> str:
     if trigger.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC)) is None:  # any start: the calendar repeats
         raise ValueError("never comes: no month of it has that day; mend day or month, as 20 0 * * *")
     return value
+
+
+def cron_turns(line: str) -> tuple[timedelta, int]:
+    """Return the shortest time between two turns of a cron line, and how many fit into 31 days at most."""
+    trigger = CronTrigger.from_crontab(line, timezone=UTC)
+    first = trigger.get_next_fire_time(None, datetime(2026, 1, 1, tzinfo=UTC))
+    turns, gap = [first], LONGEST_EVERY
+    while len(turns) < MOST_TURNS_READ and turns[-1] - first < 2 * LONGEST_EVERY:
+        following = trigger.get_next_fire_time(turns[-1], turns[-1])
+        if following is None:
+            break
+        gap = min(gap, following - turns[-1])
+        turns.append(following)
+    if len(turns) == MOST_TURNS_READ:
+        return gap, -(-LONGEST_EVERY // gap)
+    return gap, max(sum(start <= turn < start + LONGEST_EVERY for turn in turns) for start in turns)
 
 
 def http_url(value: str) -> str:

@@ -10,11 +10,11 @@ from collector.clock import Clock
 from collector.errors import AccessDenied, RateLimited, VenueError
 from collector.http.translate import retry_after
 from collector.records import Answer
+from collector.resilience.breaker import DENIED_S
 
 REFUSED_S = (1.0, 3_600.0)  # a plain refusal: shortest and longest pause
+DENIED_PAUSE_S = (DENIED_S, 259_200.0)  # 401, 403, 451: an hour at least
 BANNED_S = (120.0, 259_200.0)  # a ban lasts two minutes to three days (Binance)
-FIREWALL_S = 120.0  # a 403 comes from a firewall that punishes by address
-WRONG_PLACE_S = 3_600.0  # a 451 does not change by asking; once an hour is enough
 LONGEST_DOUBLED_S = 60.0
 
 
@@ -37,10 +37,8 @@ class Refusals:
         """Return for how long nothing may leave after this error; None when it is no reason to wait."""
         if isinstance(error, RateLimited):
             return self._refused_s(error, answer, sent_at)
-        if isinstance(error, AccessDenied) and answer.status == 403:  # noqa: PLR2004
-            return _between(retry_after(answer, self._clock.now()) or 0.0, BANNED_S)
-        if isinstance(error, AccessDenied) and answer.status == 451:  # noqa: PLR2004
-            return WRONG_PLACE_S
+        if isinstance(error, AccessDenied):  # a firewall punishes whoever goes on; probes come from the breaker
+            return _between(retry_after(answer, self._clock.now()) or 0.0, DENIED_PAUSE_S)
         return None
 
     def _refused_s(self, error: RateLimited, answer: Answer, sent_at: float) -> float:

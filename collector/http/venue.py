@@ -17,7 +17,15 @@ import requests
 
 from collector import __version__
 from collector.clock import Clock
-from collector.errors import ConfigError, IllegalTransition, PayloadError, RateLimited, VenueError, VenueUnreachable
+from collector.errors import (
+    AccessDenied,
+    ConfigError,
+    IllegalTransition,
+    PayloadError,
+    RateLimited,
+    VenueError,
+    VenueUnreachable,
+)
 from collector.http.deadline import Deadline
 from collector.http.refusals import Refusals
 from collector.http.translate import FOREIGN, behind, classify, redact, redact_chain, unreachable
@@ -118,6 +126,7 @@ class Venue:
         self.base_url = base_url.rstrip("/")
         self.quota = quota
         self.breaker = breaker
+        self.on_pause: Callable[[str], None] | None = None  # told the source's name, by the thread that was refused
         self._check, self._used_weight = check, used_weight
         self._clock, self._timeouts, self._max_body = clock, timeouts, max_body
         self._secrets, self._on_event = tuple(secrets), on_event
@@ -246,6 +255,16 @@ class Venue:
 
     def _attempt(self, call: "_Call") -> tuple[Answer, requests.Response]:
         call.refused_s = None
+        try:
+            return self._let_through(call)
+        except (RateLimited, AccessDenied):
+            # Only now does the breaker know too; what was met is stored before anything else is done.
+            if call.paused and self.on_pause is not None:
+                self.on_pause(self.source)
+            raise
+
+    def _let_through(self, call: "_Call") -> tuple[Answer, requests.Response]:
+        call.paused = False
         with self.breaker.attempt() as attempt:
             self._wait_for_quota(call)
             call.sent_at = self._clock.monotonic()
@@ -357,6 +376,7 @@ class Venue:
         until = self._clock.now() + timedelta(seconds=seconds)
         reason = self.redact(str(error))
         self.quota.pause(until, reason, banned=banned)
+        call.paused = True
         if isinstance(error, RateLimited):
             error.retry_at = until
             call.refused_s = None if banned else seconds
@@ -381,6 +401,7 @@ class _Call:
     sent_at: float = 0.0
     refused_s: float | None = None  # length of the pause that the last attempt met and that may be waited for
     repeated: bool = False
+    paused: bool = False  # the last attempt made the provider pause
 
 
 def _origin(source: str, base_url: str) -> str:

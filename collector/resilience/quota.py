@@ -16,6 +16,8 @@ from collector.clock import Clock
 from collector.errors import RateLimited
 
 BUCKETS = 1_000  # entries nearer than window / 1000 are merged: 60 ms of a minute, 45 minutes of a month
+SPENT_PARTS = 60  # parts of a window that its use is handed over in
+SHORTEST_KEPT_S = 10.0  # of shorter windows nothing is handed over: they are over before a process is up
 SLACK_SHARE = 0.25  # latency may lengthen a window by a quarter at most, or slow answers would throttle us for good
 SLACK_DECAY = 0.98  # forgets a latency peak to a third within 50 calls
 CUT_SHORT_S = 0.05  # a sleep that ends this much early was ended by the stop event, not by the timer
@@ -65,6 +67,16 @@ class QuotaState:
     uses: tuple[Use, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What was taken from one limit and still counts, for a later process: moments (UTC) with their weight."""
+
+    scope: str
+    window_s: int
+    capacity: int
+    entries: tuple[tuple[datetime, int], ...]  # oldest first
+
+
 @dataclass(slots=True)
 class _Entry:
     first: float  # when the merged entry began, so that merging cannot go on for ever
@@ -78,9 +90,17 @@ class _Meter:
     def __init__(self, limit: Metered, reserve: float) -> None:
         self.capacity = limit.capacity
         self.window = limit.window.total_seconds()
-        self.allowed = max(1, int(limit.capacity * (1 - reserve) + 1e-9))
+        self._reserve = reserve
+        self.allowed = _allowed(limit.capacity, reserve)
         self._entries: deque[_Entry] = deque()
         self._total = 0
+
+    def lower(self, capacity: int) -> bool:
+        """Use a smaller capacity from now on; return whether it is one."""
+        if not 0 < capacity < self.capacity:
+            return False
+        self.capacity, self.allowed = capacity, _allowed(capacity, self._reserve)
+        return True
 
     def used(self, now: float, slack: float) -> int:
         """Return the weight that counts at `now`, without what is reserved for later."""
@@ -125,6 +145,24 @@ class _Meter:
         self._entries.insert(index, _Entry(at, at, missing))
         self._total += missing
 
+    def spent(self, now: float, slack: float) -> list[tuple[float, int]]:
+        """Return what counts at `now`, as (seconds ago, weight), oldest first; what is reserved for later is now.
+
+        In sixtieths of the window, each counted from its newest part: rather too long than too short.
+        """
+        self._forget(now, slack)
+        width, parts = self.window / SPENT_PARTS, dict[int, tuple[float, int]]()
+        for entry in self._entries:
+            part = int(entry.at // width)
+            parts[part] = (max(0.0, now - entry.at), parts.get(part, (0.0, 0))[1] + entry.weight)
+        return list(parts.values())
+
+    def restore(self, now: float, spent: Sequence[tuple[float, int]]) -> None:
+        """Count what an earlier process took, before anything of ours."""
+        entries = [_Entry(now - ago, now - ago, weight) for ago, weight in spent if ago < self.window]
+        self._entries.extendleft(reversed(entries))
+        self._total += sum(entry.weight for entry in entries)
+
     def _length(self, slack: float) -> float:
         return self.window + min(slack, self.window * SLACK_SHARE)
 
@@ -132,6 +170,10 @@ class _Meter:
         length = self._length(slack)
         while self._entries and self._entries[0].at + length <= now:
             self._total -= self._entries.popleft().weight
+
+
+def _allowed(capacity: int, reserve: float) -> int:
+    return max(1, int(capacity * (1 - reserve) + 1e-9))
 
 
 @dataclass(slots=True)
@@ -230,6 +272,47 @@ class Quota:
                 banned=pause.banned if pause else False,
                 uses=tuple(_use(scope, meter, meter.used(now, self._slack)) for scope, meter in self._each()),
             )
+
+    def spent(self) -> tuple[Spent, ...]:
+        """Return what counts of every limit, for a process that comes later."""
+        with self._lock:
+            ticks, now = self._clock.monotonic(), self._clock.now()
+            return tuple(
+                Spent(
+                    scope=scope,
+                    window_s=round(meter.window),
+                    capacity=meter.capacity,
+                    entries=tuple(
+                        (now - timedelta(seconds=round(ago)), weight) for ago, weight in meter.spent(ticks, self._slack)
+                    ),
+                )
+                for scope, meter in self._each()
+                if meter.window >= SHORTEST_KEPT_S
+            )
+
+    def restore(self, spent: Sequence[Spent]) -> None:
+        """Count what an earlier process took; call it before the first call leaves.
+
+        A moment that lies ahead, because the wall clock was set back meanwhile, counts as now: rather too long than
+        too short. Limits that are not ours any more are passed over.
+        """
+        with self._lock:
+            ticks, now = self._clock.monotonic(), self._clock.now()
+            for item in spent:
+                for meter in self._meters.get(item.scope, ()):
+                    if round(meter.window) == item.window_s:
+                        ages = [(max(0.0, (now - at).total_seconds()), weight) for at, weight in item.entries]
+                        meter.restore(ticks, sorted(ages, reverse=True))
+
+    def learn(self, scope: str, window: timedelta, capacity: int) -> bool:
+        """Take over a limit that the provider told; return whether ours changed.
+
+        Only a lower one is taken: a higher one is worth a look by a person, not a ban.
+        """
+        with self._lock:
+            mine = [meter for meter in self._meters.get(scope, ()) if meter.window == window.total_seconds()]
+            lowered = [meter.lower(capacity) for meter in mine]  # every one of them
+            return any(lowered)
 
     def _each(self) -> list[tuple[str, _Meter]]:
         return [(scope, meter) for scope, meters in self._meters.items() for meter in meters]

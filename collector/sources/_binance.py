@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 
 from collector.clock import from_millis, to_millis
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueError, VenueUnreachable
-from collector.parsing import decode_json, rows, to_decimal, to_integer, to_millis_time
+from collector.parsing import decode_json, objects, rows, to_decimal, to_integer, to_millis_time, to_object
 from collector.records import Answer, Candle, Interval, Job, Payload, Record, Reject, RejectReason
+from collector.sources.base import Limit
 
 SETTLE = timedelta(seconds=2)  # a bar that ended less than this before the answer may still be changing
+LIMIT_INTERVALS = {"SECOND": timedelta(seconds=1), "MINUTE": timedelta(minutes=1), "DAY": timedelta(days=1)}
 KLINE_COLUMNS = 12
 
 OK, REDIRECTION, TIMED_OUT, BANNED, TOO_MANY, SERVER_SIDE = 200, 300, 408, 418, 429, 500
@@ -103,6 +105,19 @@ def used_weight(answer: Answer) -> int | None:
     """
     text = answer.headers.get("x-mbx-used-weight-1m", "")
     return int(text) if USED_WEIGHT.fullmatch(text) else None
+
+
+def request_weights(payload: Payload, scope: str) -> list[Limit]:
+    """Return the limits of REQUEST_WEIGHT in exchangeInfo, as `[{rateLimitType, interval, intervalNum, limit}]`.
+
+    An interval that is none of the documented ones is passed over; no `rateLimits` is no limits.
+    """
+    told = to_object(decode_json(payload.body), "$").values.get("rateLimits") or []
+    return [
+        Limit(scope=scope, capacity=item.integer("limit"), window=width * item.integer("intervalNum"))
+        for item in objects(told, "$.rateLimits")
+        if item.text("rateLimitType") == "REQUEST_WEIGHT" and (width := LIMIT_INTERVALS.get(item.text("interval")))
+    ]
 
 
 def window(job: Job, start: int | None) -> dict[str, int]:

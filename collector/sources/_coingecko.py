@@ -8,7 +8,8 @@ from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRej
 from collector.parsing import decode_json
 from collector.records import Answer
 
-ACCESS_CODES = frozenset({"10002", "10005", "10010", "10011", "1020"})  # key, plan, root URL; 1020 is the firewall
+ACCESS_CODES = frozenset({"10002", "10010", "10011", "1020"})  # key, root URL; 1020 is the firewall
+OTHER_PLAN = "10005"  # sent with status 401 for an endpoint that the plan does not have; the others are served
 STATUS_CODES = frozenset({"401", "403", "404", "408", "429", "500", "502", "503", "504"})  # meant even under a 200
 RANGE_TOO_OLD = "10012"  # sent with status 401, yet only this request is wrong
 
@@ -56,7 +57,7 @@ def _translate(answer: Answer, source: str, code: str, text: str) -> VenueError:
     status = int(code) if code in STATUS_CODES else answer.status
     if status == HTTPStatus.TOO_MANY_REQUESTS or text.strip().lower().startswith("throttled"):
         return RateLimited(message, retry_at=_retry_at(answer), **facts)
-    if code in ACCESS_CODES or (status in {401, 403, 451} and code != RANGE_TOO_OLD):
+    if code in ACCESS_CODES or (status in {401, 403, 451} and code not in {RANGE_TOO_OLD, OTHER_PLAN}):
         return AccessDenied(message, **facts)
     if status == HTTPStatus.REQUEST_TIMEOUT or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return VenueUnreachable(message, **facts)

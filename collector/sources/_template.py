@@ -13,11 +13,11 @@ A source is done when its line is in `SOURCES`, its section in `config/config.ya
 `tests/sources/test_<name>.py` has each dataset's normal, empty, zero-valued and error answer.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
-from collector.clock import to_millis
+from collector.clock import bar_count, to_millis
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueUnreachable
 from collector.parsing import decode_json, objects, rows, to_decimal, to_integer, to_millis_time, to_object
 from collector.records import Answer, Candle, Dataset, Interval, Job, Payload, Record, Reject, RejectReason, Ticker
@@ -161,6 +161,19 @@ class TemplateCollector:
         """Return what the provider says is used of a scope; nothing when its headers do not tell."""
         used = answer.headers.get("x-used-requests", "")
         return {REQUESTS: int(used)} if used.isascii() and used.isdigit() else {}
+
+    @staticmethod
+    def told_limits(payload: Payload) -> Sequence[Limit]:
+        """Return nothing: the provider tells no limits."""
+        del payload
+        return ()
+
+    @staticmethod
+    def calls(job: Job) -> Sequence[Cost]:
+        """Return the calls of a job: the proof of a schedule counts on them."""
+        if job.dataset is not Dataset.CANDLES or job.since is None or job.until is None:
+            return [Cost(scope=REQUESTS)]
+        return [Cost(scope=REQUESTS)] * -(-bar_count(job.since, job.until, _interval(job)) // PAGE)
 
     def fetch(self, job: Job) -> Iterator[Payload]:
         """Make the calls of a job and yield their answers, in order."""

@@ -83,6 +83,17 @@ class Collector(Protocol):
     def used_weight(answer: Answer) -> Mapping[str, int]:
         """Return what the provider says is used of a scope in the current window; empty when it says nothing."""
 
+    @staticmethod
+    def told_limits(payload: Payload) -> Sequence[Limit]:
+        """Return the limits that a payload of INSTRUMENTS tells; empty where the provider tells none."""
+
+    @staticmethod
+    def calls(job: Job) -> Sequence[Cost]:
+        """Return the costs of the calls that a job makes when the provider holds its whole window; repeats left out.
+
+        Pure, and all that the proof of a schedule knows about a source. Rather one call too many than one too few.
+        """
+
     def fetch(self, job: Job) -> Iterator[Payload]:
         """Make the calls of a job and yield their answers, in order; raise VenueError when one fails."""
 

@@ -13,12 +13,12 @@ pair has several at once: `BTCUSDT_260925` is base `BTC`, quote `USDT-260925`, i
 `binance_futures:BTC-USDT-260925:future`. The base stays the venue's own code, so assets are matched alike.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from collector.clock import EPOCH
+from collector.clock import EPOCH, to_millis
 from collector.parsing import (
     Fields,
     decode_json,
@@ -54,6 +54,7 @@ from collector.sources._binance import (
     bar_interval,
     pages,
     parse_klines,
+    request_weights,
     unwrap,
     used_weight,
     width_ms,
@@ -392,6 +393,27 @@ def _page_bars(start: int | None, end: int | None, width: int) -> int:
     return KLINE_PAGE if end is None else min(KLINE_PAGE, -((start - end) // width))
 
 
+def _bar_pages(job: Job) -> list[int]:
+    """Return the bars asked for page by page, for a window that the venue holds all of."""
+    width = width_ms(bar_interval(job))
+    start, end = (None if moment is None else to_millis(moment) for moment in (job.since, job.until))
+    if start is None or end is None:
+        return [_page_bars(start, end, width)]
+    pages = []
+    while start < end:
+        pages.append(_page_bars(start, end, width))
+        start += pages[-1] * width
+    return pages
+
+
+def _funding_pages(job: Job) -> int:
+    """Return how many calls read a window of settlements, which are an hour apart at least."""
+    if job.since is None or job.until is None:
+        return 1
+    most = -((job.since - job.until) // timedelta(hours=1)) + 1
+    return 1 if most < SHORTEST_FUNDING_CUT else most // SHORTEST_FUNDING_CUT + 1
+
+
 def _kline_weight(limit: int) -> int:
     return next(weight for most, weight in KLINE_WEIGHTS if limit <= most)
 
@@ -441,6 +463,28 @@ class BinanceFuturesCollector:
         """Return the weight this address has used in the running minute, where the answer says so."""
         used = used_weight(answer)
         return {} if used is None else {WEIGHT: used}
+
+    @staticmethod
+    def told_limits(payload: Payload) -> Sequence[Limit]:
+        """Return the weight per minutes that exchangeInfo tells."""
+        return request_weights(payload, WEIGHT)
+
+    @staticmethod
+    def calls(job: Job) -> Sequence[Cost]:
+        """Return the calls of a job, each of the least weight that its rows can be had for."""
+        one = len(job.instruments) == 1
+        weights = {
+            Dataset.INSTRUMENTS: INSTRUMENTS_WEIGHT,
+            Dataset.TICKERS: ONE_SYMBOL_WEIGHT if one else ALL_TICKERS_WEIGHT,
+            Dataset.MARK_PRICES: ONE_SYMBOL_WEIGHT if one else ALL_MARKS_WEIGHT,
+            Dataset.OPEN_INTEREST: OPEN_INTEREST_WEIGHT,
+            Dataset.ORDER_BOOKS: BOOK_WEIGHTS[_book_depth(job.limit)],
+        }
+        if job.dataset is Dataset.CANDLES:
+            return [Cost(scope=WEIGHT, weight=_kline_weight(bars)) for bars in _bar_pages(job)]
+        if job.dataset in (Dataset.FUNDING, Dataset.FUNDING_TERMS):
+            return [Cost(scope=FUNDING_CALLS)] * (_funding_pages(job) if job.dataset is Dataset.FUNDING else 1)
+        return [Cost(scope=WEIGHT, weight=weights[job.dataset])]
 
     def fetch(self, job: Job) -> Iterator[Payload]:
         """Make the calls of a job and yield their answers, in order. For one instrument, bulk endpoints ask for one."""

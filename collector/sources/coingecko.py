@@ -422,6 +422,18 @@ class CoingeckoCollector:
         del answer
         return {}
 
+    @staticmethod
+    def told_limits(payload: Payload) -> Sequence[Limit]:
+        """Return nothing: the provider tells no limits."""
+        del payload
+        return ()
+
+    @staticmethod
+    def calls(job: Job) -> Sequence[Cost]:
+        """Return one call, for MARKETS one per 250 assets."""
+        pages = _page_count(job) if job.dataset is Dataset.MARKETS else 1
+        return (CALL,) * pages
+
     def fetch(self, job: Job) -> Iterator[Payload]:
         """Make the calls of a job, one but for MARKETS; raise RequestRejected for what CoinGecko does not have."""
         if job.dataset is Dataset.MARKETS:
@@ -431,7 +443,7 @@ class CoingeckoCollector:
 
     def _fetch_pages(self, job: Job) -> Iterator[Payload]:
         """Yield full pages until `limit` assets are covered or a page is short; no limit is one page."""
-        pages = -(-(job.limit or PAGE_SIZE) // PAGE_SIZE)
+        pages = _page_count(job)
         for page in range(1, pages + 1):
             answer = self._client.call(_markets_page(page), CALL)
             yield payload(job, answer)
@@ -464,6 +476,10 @@ class CoingeckoCollector:
         end = job.until if job.until is not None and now - job.until < PATIENCE else now
         days = 1 if job.since is None else max(1, -((job.since - end) // DAY))
         return days if self._history is None else min(days, self._history // DAY)
+
+
+def _page_count(job: Job) -> int:
+    return -(-(job.limit or PAGE_SIZE) // PAGE_SIZE)
 
 
 def _path(job: Job) -> str:

@@ -61,6 +61,7 @@ Query = Mapping[str, str | int]
 NAME = "okx"
 BARS = dict(zip(Interval, ("1m", "5m", "15m", "1H", "4H", "1Dutc", "1Wutc"), strict=True))
 CANDLE_PAGE = 300
+RECENT_BARS = 1440  # as far back as /market/candles reaches
 CANDLE_COLUMNS = ("ts", "o", "h", "l", "c", "vol", "volCcy", "volCcyQuote", "confirm")
 FUNDING_PAGE = 400
 BOOK_LEVELS = 400  # a side, the most that /market/books gives; without `sz` it gives one
@@ -384,6 +385,18 @@ def _older(times: Sequence[datetime], cursor: datetime | None) -> datetime:
     return oldest
 
 
+def _candle_scopes(job: Job) -> list[str]:
+    """Return the scope of each call for bars: the recent ones first, then what only the history has."""
+    recent = -(-RECENT_BARS // CANDLE_PAGE)
+    if job.since is None or job.until is None:
+        return [RECENT_CANDLES[1]] * (recent + 1)
+    pages = -(-bar_count(job.since, job.until, _candle_interval(job)) // CANDLE_PAGE)
+    if pages <= 1:
+        return [RECENT_CANDLES[1]] * pages
+    older = max(0, pages - recent)
+    return [RECENT_CANDLES[1]] * (min(pages, recent) + 1) + [OLDER_CANDLES[1]] * (older + 1)
+
+
 def _first_open(since: datetime, interval: Interval) -> datetime:
     """Return the open time of the first bar that opens at or after `since`."""
     return floor_time(since + interval.width - timedelta.resolution, interval)
@@ -428,6 +441,23 @@ class OkxCollector:
         """Return nothing: no header of the venue tells what is used."""
         del answer
         return {}
+
+    @staticmethod
+    def told_limits(payload: Payload) -> Sequence[Limit]:
+        """Return nothing: the provider tells no limits."""
+        del payload
+        return ()
+
+    @staticmethod
+    def calls(job: Job) -> Sequence[Cost]:
+        """Return the calls of a job; a window longer than a page can end with one call that finds nothing older."""
+        if job.dataset is Dataset.CANDLES:
+            return [Cost(scope=scope) for scope in _candle_scopes(job)]
+        if job.dataset is Dataset.FUNDING:
+            since, until = job.since, job.until
+            most = FUNDING_PAGE if since is None or until is None else bar_count(since, until, Interval.H1)
+            return [Cost(scope=FUNDING_HISTORY[1])] * (-(-most // FUNDING_PAGE) + 1)
+        return [Cost(scope="books" if job.dataset is Dataset.ORDER_BOOKS else BULK_CALLS[job.dataset][2])]
 
     def fetch(self, job: Job) -> Iterator[Payload]:
         """Make the calls of a job and yield their answers, oldest page first; raise VenueError when one fails.

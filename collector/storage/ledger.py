@@ -33,7 +33,8 @@ def fingerprint(job: Job) -> str:
 
 def _request(job: Job) -> tuple[Any, ...]:
     names = [item.id for item in job.instruments]
-    return (job.source, job.dataset, names, list(job.assets), job.interval, job.since, job.until, job.limit)
+    request = (job.source, job.dataset, names, list(job.assets), job.interval, job.since, job.until, job.limit)
+    return request if job.stands_for is None else (*request, job.stands_for.id)
 
 
 def compressed(batches: Sequence[Batch]) -> list[list[Body]]:

@@ -18,7 +18,7 @@ from collector.storage import indicator_rows, ledger, timeseries
 from collector.storage.database import Database
 from collector.storage.instrument_ids import InstrumentIds
 from collector.storage.merge import Cursor, ensure_staging
-from collector.storage.rows import clean, shape_of
+from collector.storage.rows import shape_of
 from collector.storage.transaction import Groups, Transaction, grouped, months_needed
 
 _FINISHED = (CycleState.OK, CycleState.PARTIAL, CycleState.FAILED)
@@ -43,17 +43,6 @@ class InstrumentStanding:
     match_state: str | None  # matched, unmatched, ambiguous, excluded; None when not judged
     match_detail: str | None
     followed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderState:
-    """What a provider asked of us; `paused_until` is None when calls are free."""
-
-    source: str
-    paused_until: datetime | None
-    reason: str
-    banned: bool
-    updated_at: datetime
 
 
 class Writer:
@@ -141,7 +130,7 @@ class Writer:
             numbers = self._ids.of(cursor, [block.instrument for block in filled], now)
             return indicator_rows.merge(cursor, filled, numbers, cycle_id=cycle_id, computed_at=now)
 
-    # ------------------------------------------------------------------ universe and providers
+    # ------------------------------------------------------------------ universe
 
     def save_universe(
         self, source: str, assets: Iterable[AssetStanding], instruments: Iterable[InstrumentStanding]
@@ -163,18 +152,6 @@ class Writer:
             _fill(cursor, "INSERT INTO chosen_instruments VALUES %s", matches)
             cursor.execute(_CHOOSE_INSTRUMENTS)
             return changed, cursor.rowcount
-
-    def save_provider_state(self, source: str, paused_until: datetime | None, reason: str, banned: bool) -> None:
-        """Remember what a provider asked of us, across restarts."""
-        values = {"source": source, "until": paused_until, "reason": clean(reason), "banned": banned}
-        with self._database.transaction("save a provider's state") as connection:
-            connection.execute(_SAVE_STATE, {**values, "now": self._database.clock.now()})
-
-    def load_provider_states(self) -> dict[str, ProviderState]:
-        """Return what each provider asked of us, by source."""
-        query = text("SELECT source, paused_until, reason, banned, updated_at FROM provider_state ORDER BY source")
-        with self._database.reading("read the providers' states") as connection:
-            return {row.source: ProviderState(**row._asdict()) for row in connection.execute(query)}
 
     # ------------------------------------------------------------------ upkeep
 
@@ -268,14 +245,6 @@ _CHOOSE_INSTRUMENTS = """
       AND (i.asset_id, i.asset_units, i.match_state, i.match_detail, i.followed)
         IS DISTINCT FROM (c.asset_id, c.asset_units, c.match_state, c.match_detail, c.followed)
 """
-_SAVE_STATE = text(
-    """
-    INSERT INTO provider_state (source, paused_until, reason, banned, updated_at)
-    VALUES (:source, :until, :reason, :banned, :now)
-    ON CONFLICT (source) DO UPDATE SET paused_until = EXCLUDED.paused_until, reason = EXCLUDED.reason,
-        banned = EXCLUDED.banned, updated_at = EXCLUDED.updated_at
-    """
-)
 _COUNT_PAYLOADS = text("SELECT count(*) FROM raw_payloads WHERE received_at < :before")
 _DELETE_JOBS = text("DELETE FROM jobs WHERE cycle_id IN (SELECT cycle_id FROM cycles WHERE started_at < :before)")
 _DELETE_PAYLOADS = text("DELETE FROM raw_payloads WHERE received_at < :before")

@@ -34,8 +34,9 @@ _VENUE_DATASETS = {
 }
 SMALL: dict[str, Any] = {
     "universe": {"top": 4, "include": ["pepe"]},
+    "http": {"healing_pct": 0},
     "cadences": {
-        "market": {"every": "2s", "deadline": "30s"},
+        "market": {"every": "2s", "deadline": "30s"},  # as often as the weight of Binance allows
         "hourly": {"every": "1h", "deadline": "30s"},
         "daily": {"every": "1d", "deadline": "30s"},
     },

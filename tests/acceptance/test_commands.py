@@ -82,7 +82,7 @@ def test_db_upgrade_makes_the_tables_of_an_empty_database(install, venues):
     program.rows("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     result = program.run("db", "upgrade")
     assert result.status == 0
-    assert "applied now: 0001" in result.out
+    assert "applied now: 0001, 0002" in result.out
     assert program.value("SELECT count(*) FROM cycles") == 0
 
 

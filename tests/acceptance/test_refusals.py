@@ -107,7 +107,7 @@ def test_without_any_network_once_fails_and_says_so_in_one_line_per_provider(ins
 def test_without_any_network_run_keeps_trying_on_schedule_and_collects_when_it_is_back(install):
     with simulator() as once:
         addresses, port = once.base_urls, once.port
-    program = install(addresses, settings=changed(SMALL, ["cadences", "market", "every"], "1s"))
+    program = install(addresses, settings=changed(SMALL, ["cadences", "market", "every"], "2s"))
     with program.running("run") as daemon:
         wait_for_cycles(program, "failed", 2)
         assert daemon.alive()

@@ -45,7 +45,8 @@ def test_a_signal_during_calls_that_do_not_answer_ends_the_daemon_with_status_0(
 
 def test_a_signal_ends_a_collector_that_waits_for_its_quota(install, venues):
     settings = changed(RARE, ["sources", "coingecko", "limits"], {"calls": {"capacity": 3, "window": "1m"}})
-    settings = changed(settings, ["cadences", "market", "deadline"], "3m")
+    for cadence in ("market", "hourly", "daily"):
+        settings = changed(settings, ["cadences", cadence, "deadline"], "10m")
     program = install(venues.base_urls, settings=settings)
     with program.running("run") as daemon:
         wait_until(lambda: program.value("SELECT count(*) FROM jobs WHERE source = 'coingecko'") == 2, "two calls")

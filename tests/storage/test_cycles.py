@@ -1,6 +1,5 @@
 """The ledger of cycles: its states, and what providers asked of us."""
 
-import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -80,14 +79,3 @@ def test_running_cycles_of_dead_processes_are_abandoned_and_others_are_not(write
 def test_a_clock_that_went_back_does_not_stop_the_abandoning(writer, cycle, rows):
     writer.abandon_running(NOON - timedelta(days=1))
     assert rows("SELECT finished_at = started_at FROM cycles") == [(True,)]
-
-
-def test_what_a_provider_asked_of_us_outlives_the_process(writer):
-    until = NOON + timedelta(minutes=10)
-    writer.save_provider_state("binance_futures", until, "418 \x00", True)
-    writer.save_provider_state("okx", None, "", False)
-    states = writer.load_provider_states()
-    assert set(states) == {"binance_futures", "okx"}
-    assert dataclasses.astuple(states["binance_futures"])[:4] == ("binance_futures", until, "418 \ufffd", True)
-    writer.save_provider_state("binance_futures", None, "", False)
-    assert writer.load_provider_states()["binance_futures"].paused_until is None

@@ -29,6 +29,12 @@ def reply(body: bytes = b"{}", status: int = 200, **headers: str) -> bytes:
     return f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode("latin-1") + body
 
 
+def answers(*first: bytes):
+    """Give these answers one after the other, then good ones."""
+    todo = list(first)
+    return lambda _: todo.pop(0) if todo else reply()
+
+
 def drip(data: bytes, every_s: float, first: bytes = b"") -> Script:
     """Send `first` at once, then `data` byte by byte, over and over, until the peer or the server closes."""
 

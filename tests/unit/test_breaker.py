@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import settings
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from collector.clock import ManualClock, SystemClock
-from collector.errors import IllegalTransition, RequestRejected, VenueUnreachable, Verdict
+from collector.errors import AccessDenied, IllegalTransition, RequestRejected, VenueUnreachable, Verdict
 from collector.resilience.breaker import TRANSITIONS, Breaker, Event, NotTried, State
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -163,33 +163,89 @@ def test_late_failures_from_before_a_recovery_do_not_count():
     assert breaker.state is State.CLOSED
 
 
-def test_of_fifty_callers_exactly_one_probes():
-    breaker = Breaker(clock=SystemClock())
-    for _ in range(5):
-        fail(breaker)
-    breaker._probe_at = 0.0  # its time has come
-    gate, done = threading.Barrier(50), threading.Event()
-    probes, refused = [], []
+class FiftyCallers:
+    """Fifty threads that call at the moment of a probe; the one that is let through answers or fails when told."""
 
-    def call() -> None:
+    def __init__(self, *, answered: bool) -> None:
+        self.breaker = Breaker(clock=SystemClock())
+        self.answered = answered
+        self.beside = 0  # calls that ran while the probe did
+        self.after, self.refused = [], []
+        self._probing = threading.Event()
+
+    def run(self) -> None:
+        for _ in range(5):
+            fail(self.breaker)
+        self.breaker._probe_at = 0.0  # its time has come
+        gate = threading.Barrier(50)
+        threads = [threading.Thread(target=self._call, args=(gate,)) for _ in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+
+    def _call(self, gate: threading.Barrier) -> None:
         gate.wait()
         try:
-            with breaker.attempt() as attempt:
-                probes.append(1)
-                done.wait(5)
-                attempt.answered = True
+            with self.breaker.attempt() as attempt:
+                if attempt.probe:
+                    self._probe(attempt)
+                else:
+                    self.beside += self.breaker.state is State.HALF_OPEN
+                    self.after.append(1)
         except NotTried:
-            refused.append(1)
-            if len(refused) == 49:
-                done.set()
+            self.refused.append(1)
+        except VenueUnreachable:
+            return
 
-    threads = [threading.Thread(target=call) for _ in range(50)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert (len(probes), len(refused)) == (1, 49)
-    assert breaker.state is State.CLOSED
+    def _probe(self, attempt) -> None:
+        waiting = self.breaker._probe_over._waiters  # the standard library's own list of who waits
+        while len(waiting) < 49:
+            threading.Event().wait(0.001)
+        attempt.answered = self.answered
+        if not self.answered:
+            raise VenueUnreachable("no answer")
+
+
+def test_of_fifty_callers_exactly_one_probes_and_the_others_follow_when_it_is_answered():
+    callers = FiftyCallers(answered=True)
+    callers.run()
+    assert (callers.beside, len(callers.after), len(callers.refused)) == (0, 49, 0)
+    assert callers.breaker.state is State.CLOSED
+
+
+def test_of_fifty_callers_exactly_one_probes_and_the_others_are_refused_when_it_fails():
+    callers = FiftyCallers(answered=False)
+    callers.run()
+    assert (callers.beside, len(callers.after), len(callers.refused)) == (0, 0, 49)
+    assert callers.breaker.state is State.OPEN
+
+
+def test_refused_access_switches_off_at_once_and_is_probed_once_an_hour():
+    breaker, clock = make()
+    with pytest.raises(AccessDenied), breaker.attempt():
+        raise AccessDenied("HTTP 451: not in your country")
+    assert breaker.denial() == (clock.now() + timedelta(hours=1), "HTTP 451: not in your country")
+    clock.advance(3599)
+    with pytest.raises(NotTried, match="not in your country; next probe in 1 s"), breaker.attempt():
+        pass
+    clock.advance(1)
+    with pytest.raises(AccessDenied), breaker.attempt():
+        raise AccessDenied("HTTP 451: still not")
+    assert breaker.denial() == (clock.now() + timedelta(hours=1), "HTTP 451: still not")  # not doubled
+    clock.advance(3600)
+    succeed(breaker)
+    assert (breaker.state, breaker.denial()) == (State.CLOSED, None)
+
+
+def test_a_denial_from_before_a_restart_is_obeyed():
+    breaker, clock = make()
+    breaker.deny(600, "HTTP 403: firewall")
+    with pytest.raises(NotTried, match="firewall; next probe in 600 s"), breaker.attempt():
+        pass
+    clock.advance(600)
+    succeed(breaker)
+    assert breaker.denial() is None
 
 
 def test_a_move_that_is_not_in_the_table_is_a_defect():

@@ -11,8 +11,9 @@ from collector.clock import ManualClock, SystemClock
 from collector.errors import AccessDenied, RateLimited
 from collector.http.refusals import Refusals
 from collector.records import Answer
+from collector.resilience.breaker import NotTried
 from tests.unit.http_door import COST, door
-from tests.unit.http_server import ElasticClock, Server, reply
+from tests.unit.http_server import ElasticClock, Server, answers, reply
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -87,12 +88,6 @@ def test_refusals_of_calls_that_were_under_way_together_count_once():
     assert refusals.pause_s(RateLimited("no"), answer, clock.monotonic()) == 2
 
 
-def answers(*first: bytes):
-    """Give these answers one after the other, then good ones."""
-    todo = list(first)
-    return lambda _: todo.pop(0) if todo else reply()
-
-
 def test_a_plain_refusal_is_tried_once_more_after_its_pause():
     clock = ElasticClock()
     with Server(answers(reply(b"", 429, Retry_After="119"))) as server, door(server.url, clock=clock) as venue:
@@ -146,8 +141,8 @@ def test_a_ban_is_never_tried_again_and_pauses_everything(header, seconds):
         assert "HTTP 418" in state.reason
 
 
-@pytest.mark.parametrize(("status", "seconds"), [(403, 120), (451, 3600)])
-def test_a_firewall_and_a_wrong_country_are_never_tried_again_and_pause_the_provider(status, seconds):
+@pytest.mark.parametrize(("status", "seconds"), [(401, 3600), (403, 3600), (451, 3600)])
+def test_refused_access_is_never_tried_again_and_switches_the_provider_off_for_an_hour(status, seconds):
     clock = ElasticClock()
     with Server(answers(reply(b"<html>", status))) as server, door(server.url, clock=clock) as venue:
         with pytest.raises(AccessDenied):
@@ -157,12 +152,31 @@ def test_a_firewall_and_a_wrong_country_are_never_tried_again_and_pause_the_prov
         assert until == pytest.approx(clock.now() + timedelta(seconds=seconds), abs=timedelta(seconds=0.5))
 
 
-def test_a_missing_right_for_one_endpoint_does_not_pause_the_provider():
-    with Server(answers(reply(b"", 401))) as server, door(server.url) as venue:
+def test_after_an_hour_exactly_one_call_finds_out_whether_access_is_given_again():
+    clock = ManualClock(START)
+    with (
+        Server(answers(reply(b"", 401), reply(b"", 401), reply(b"{}"), reply(b"{}"))) as server,
+        door(server.url, clock=clock) as venue,
+    ):
         with pytest.raises(AccessDenied):
             venue.get("/x", {}, COST)
-        assert venue.quota.paused_until is None
-        assert venue.get("/y", {}, COST).status == 200
+        until, reason = venue.breaker.denial()
+        assert until == pytest.approx(clock.now() + timedelta(hours=1), abs=timedelta(seconds=0.5))
+        assert "HTTP 401" in reason
+        with pytest.raises(NotTried, match="HTTP 401"):
+            venue.get("/x", {}, COST)
+        clock.advance(3601)
+        venue.begin(clock.monotonic() + 60)
+        with pytest.raises(AccessDenied):
+            venue.get("/x", {}, COST)  # the probe
+        with pytest.raises(NotTried, match="HTTP 401"):
+            venue.get("/x", {}, COST)
+        assert len(server.log) == 2
+        clock.advance(3601)
+        venue.begin(clock.monotonic() + 60)
+        assert venue.get("/x", {}, COST).status == 200
+        assert venue.breaker.denial() is None
+        assert venue.get("/x", {}, COST).status == 200
 
 
 def test_not_one_request_arrives_during_a_pause_whoever_waits():

@@ -17,6 +17,7 @@ from collector.simulator.wire import json_response
 from collector.sources import SOURCES
 from collector.sources.base import Cost
 from collector.storage.database import Database
+from collector.storage.providers import ProviderStore
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
 from tests.conftest import NOW
@@ -297,7 +298,7 @@ def test_what_a_dead_process_left_running_is_abandoned_and_its_pause_obeyed(sett
     before = Database(migrated_url, clock=SystemClock())
     writer, now = Writer(before), SystemClock().now()
     writer.begin_cycle("market", now, instance="dead:1", folder="f", simulated=True)
-    writer.save_provider_state("okx", now + timedelta(hours=1), "too many requests", banned=True)
+    ProviderStore(before).save_state("okx", now + timedelta(hours=1), "too many requests", banned=True)
     with wiring.open_collecting(settings, lambda _: None) as collecting:
         states = [cycle.state for cycle in collecting.reader.recent_cycles()]
         venue = collecting.runner._sources["okx"].venue

@@ -6,7 +6,7 @@ from sqlalchemy import Table
 
 from collector import records
 from collector.storage.models.columns import METADATA
-from collector.storage.models.ledger import CYCLES, JOBS, PROVIDER_STATE, RAW_PAYLOADS, REJECTS
+from collector.storage.models.ledger import CYCLES, JOBS, PROVIDER_BUDGETS, PROVIDER_STATE, RAW_PAYLOADS, REJECTS
 from collector.storage.models.listings import ASSET_DETAILS, ASSETS, INSTRUMENTS, LISTING_CHANGES
 from collector.storage.models.market import (
     CANDLES,
@@ -20,8 +20,10 @@ from collector.storage.models.market import (
     MARKET_SNAPSHOTS,
     OPEN_INTEREST,
     ORDER_BOOKS,
+    SENTIMENTS,
     TICKERS,
 )
+from collector.storage.models.trust import COVERAGE, REVISIONS, SUSPECTS
 
 TABLES: Mapping[type[records.Record], Table] = {
     records.Asset: ASSETS,
@@ -37,6 +39,7 @@ TABLES: Mapping[type[records.Record], Table] = {
     records.FundingRate: FUNDING_RATES,
     records.FundingTerms: FUNDING_TERMS,
     records.OpenInterest: OPEN_INTEREST,
+    records.Sentiment: SENTIMENTS,
 }
 """Where each record is stored. Its key is the table's primary key, with `instrument_id` for `instrument`."""
 
@@ -44,6 +47,7 @@ __all__ = [
     "ASSETS",
     "ASSET_DETAILS",
     "CANDLES",
+    "COVERAGE",
     "CYCLES",
     "FUNDING_FORECASTS",
     "FUNDING_RATES",
@@ -59,9 +63,13 @@ __all__ = [
     "METADATA",
     "OPEN_INTEREST",
     "ORDER_BOOKS",
+    "PROVIDER_BUDGETS",
     "PROVIDER_STATE",
     "RAW_PAYLOADS",
     "REJECTS",
+    "REVISIONS",
+    "SENTIMENTS",
+    "SUSPECTS",
     "TABLES",
     "TICKERS",
 ]

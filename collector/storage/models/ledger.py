@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
-from collector.storage.models.columns import METADATA, flag, moment, one_of, small, text, whole
+from collector.storage.models.columns import METADATA, flag, moment, one_of, real, small, text, whole
 
 CYCLES = Table(
     "cycles",
@@ -127,7 +127,24 @@ PROVIDER_STATE = Table(
     moment("paused_until", "no call before this moment; NULL when free (UTC)", null=True),
     text("reason", "what the provider said"),
     flag("banned", "it punishes calls that went on after a refusal"),
+    flag("denied", "it does not serve us: key, plan, country or firewall; probed hourly", default="false"),
+    real("clock_offset_s", "its clock less ours, seconds, as last measured; NULL when it tells no time"),
     moment("updated_at", "when this was learnt (UTC)"),
     PrimaryKeyConstraint("source"),
     comment="Bans and pauses that must outlive a restart",
+)
+
+PROVIDER_BUDGETS = Table(
+    "provider_budgets",
+    METADATA,
+    text("source", "the provider's collector"),
+    text("account", "whose limit it is: address, or a digest of the key"),
+    text("scope", "the metered scope, e.g. weight"),
+    whole("window_s", "length of the window, seconds"),
+    whole("capacity", "units that fit into one window"),
+    whole("used", "units used in the window up to updated_at"),
+    Column("entries", JSONB(), nullable=False, comment="what counts: [[moment, units], ...], oldest first"),
+    moment("updated_at", "when this was counted (UTC)"),
+    PrimaryKeyConstraint("source", "account", "scope", "window_s"),
+    comment="What was used of each limit, so that a restart does not begin at zero",
 )

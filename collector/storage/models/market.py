@@ -239,6 +239,17 @@ OPEN_INTEREST = Table(
     **BY_OBSERVATION,
 )
 
+SENTIMENTS = Table(
+    "sentiments",
+    METADATA,
+    *provenance("start of the day that the value is about (UTC)"),
+    small("value", "0 is extreme fear, 100 is extreme greed"),
+    text("classification", "the same in the provider's words"),
+    PrimaryKeyConstraint("source", "observed_at"),
+    CheckConstraint("value BETWEEN 0 AND 100", name="value"),
+    comment="The mood of the market, one row per day",
+)
+
 INDICATOR_COLUMNS = {
     "rsi_14": "relative strength index, 14 bars, 0 to 100",
     "macd": "EMA 12 minus EMA 26 of close, in quote",

@@ -1,0 +1,39 @@
+"""The plan: what is due in a cycle, and the proof that a whole schedule fits the providers' limits. Pure."""
+
+from collector.plan.due import (
+    LISTS,
+    NEVER,
+    RANKS_AND_PRICES,
+    SETTLE,
+    STAGE_COUNT,
+    Known,
+    Task,
+    due_tasks,
+    plan_jobs,
+    plan_stage,
+    stage_of,
+)
+from collector.plan.proof import Account, Line, Proof, Shares, Turns, Violation, prove
+from collector.plan.report import render_proof
+
+__all__ = [
+    "LISTS",
+    "NEVER",
+    "RANKS_AND_PRICES",
+    "SETTLE",
+    "STAGE_COUNT",
+    "Account",
+    "Known",
+    "Line",
+    "Proof",
+    "Shares",
+    "Task",
+    "Turns",
+    "Violation",
+    "due_tasks",
+    "plan_jobs",
+    "plan_stage",
+    "prove",
+    "render_proof",
+    "stage_of",
+]
