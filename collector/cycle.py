@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from collector.clock import Clock
 from collector.errors import (
@@ -44,6 +44,8 @@ STORE_ATTEMPTS = 4
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
 PROGRESS_EVERY_S = 5.0
 QUIET_S = 1.0  # without a batch: then pauses that other processes met are looked for
+
+T = TypeVar("T")
 
 
 class Follower(Protocol):
@@ -135,7 +137,7 @@ class CycleRunner:
             finally:
                 run.over = True
             report = self._report(run, started_at)
-            self._writer.finish_cycle(report)
+            self._patiently("finish_repeated", lambda: self._writer.finish_cycle(report))
             if folder:
                 _write_report(folder, report)
             self._say(run, report)
@@ -211,24 +213,29 @@ class CycleRunner:
 
     def _write(self, run: Run, group: Sequence[Batch]) -> list[tuple[Batch, WriteResult]]:
         """Write a group, repeating while the database is away; then give its rows up and say so."""
-        reason = ""
-        for attempt in range(STORE_ATTEMPTS):
-            try:
-                return list(zip(group, self._writer.write(run.cycle_id, group), strict=True))
-            except StorageUnavailable as error:
-                reason = str(error)
-                if attempt + 1 < STORE_ATTEMPTS:
-                    self._database_log.warning("write_repeated", attempt=attempt + 1, reason=reason)
-                    self._clock.sleep(STORE_PAUSE_S * 2**attempt)
-            except StorageError as error:
-                if len(group) > 1:  # one batch that cannot be stored must not cost the others
-                    return [pair for batch in group for pair in self._write(run, [batch])]
-                reason = str(error)
-                break
+        try:
+            results = self._patiently("write_repeated", lambda: self._writer.write(run.cycle_id, group))
+            return list(zip(group, results, strict=True))
+        except StorageUnavailable as error:
+            reason = str(error)
+        except StorageError as error:
+            if len(group) > 1:  # one batch that cannot be stored must not cost the others
+                return [pair for batch in group for pair in self._write(run, [batch])]
+            reason = str(error)
         rows = sum(len(batch.records) for batch in group)
         self._database_log.error("rows_lost", batches=len(group), rows=rows, reason=reason)
         run.storage_failed = True
         return [(_lost(batch, reason), WriteResult()) for batch in group]
+
+    def _patiently(self, event: str, store: Callable[[], T]) -> T:
+        """Return what `store` returns, repeating it while the database is away; then let the last error through."""
+        for attempt in range(1, STORE_ATTEMPTS):
+            try:
+                return store()
+            except StorageUnavailable as error:
+                self._database_log.warning(event, attempt=attempt, reason=str(error))
+                self._clock.sleep(STORE_PAUSE_S * 2 ** (attempt - 1))
+        return store()
 
     def _keep_budgets(self, *, now: bool = False) -> None:
         if self._budgets is not None:
@@ -266,12 +273,16 @@ class CycleRunner:
         )
 
     def _source_report(self, name: str, tally: Tally) -> SourceReport:
+        counters = self._sources[name].venue.counters()
         return SourceReport(
             source=name,
             jobs_ok=tally.jobs_ok,
             jobs_failed=tally.jobs_failed,
             jobs_skipped=tally.jobs_skipped,
-            requests=self._sources[name].venue.counters().requests,
+            requests=counters.requests,
+            retries=counters.retries,
+            refused=counters.refused,
+            waited_s=round(counters.waited_s, 3),
             rows=dict(tally.rows),
             unchanged=tally.unchanged,
             rejects=tally.rejects,

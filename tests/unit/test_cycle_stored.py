@@ -136,6 +136,39 @@ def test_rows_that_a_full_disk_does_not_take_are_given_up_and_listed(database, c
     assert recorded == [("failed", 0, 1, 0)]
 
 
+REFUSE_THE_END = """
+CREATE SEQUENCE tries;  -- what nextval gives is not undone with its transaction
+CREATE FUNCTION refuse_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('tries') <= {times} THEN RAISE EXCEPTION 'the system is shutting down' USING ERRCODE = '57P03'; END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER refuse_end BEFORE UPDATE ON cycles FOR EACH ROW EXECUTE FUNCTION refuse_end()
+"""
+
+
+def test_the_end_of_a_cycle_is_recorded_when_the_database_is_back(database, clock, tmp_path):
+    with stand_rig(database, clock, tmp_path, Stand()) as rig:
+        rig.execute(REFUSE_THE_END.format(times=2))
+        report = rig.run()
+        recorded = rig.rows("SELECT state FROM cycles")
+        lines = rig.log(report, "Database")
+    assert recorded == [("ok",)]
+    assert clock.slept == [1.0, 2.0]
+    assert sum("finish_repeated" in line for line in lines) == 2
+
+
+def test_a_database_that_stays_away_at_the_end_is_said_and_not_waited_for_longer(database, clock, tmp_path):
+    with stand_rig(database, clock, tmp_path, Stand()) as rig:
+        rig.execute(REFUSE_THE_END.format(times=9))
+        with pytest.raises(StorageUnavailable, match="finish a cycle"):
+            rig.run()
+        assert clock.slept == [1.0, 2.0, 4.0]
+        rig.execute("DROP TRIGGER refuse_end ON cycles")
+        rig.run()
+        assert rig.rows("SELECT state FROM cycles ORDER BY cycle_id") == [("abandoned",), ("ok",)]
+
+
 def test_the_next_cycle_fetches_again_what_a_full_disk_did_not_take(database, clock, tmp_path):
     stand = Stand(bases=("BTC",))
     with stand_rig(database, clock, tmp_path, stand) as rig:
