@@ -35,6 +35,7 @@ from collector.storage.database import Database, WriterLock
 from collector.storage.embedded import EmbeddedPostgres, find_postgres
 from collector.storage.providers import ProviderStore
 from collector.storage.reader import Reader
+from collector.storage.schema import head as schema_head
 from collector.storage.writer import Writer
 from collector.upkeep import Upkeep
 from collector.worker import Source
@@ -260,12 +261,20 @@ def check_settings(settings: Settings) -> None:
 
 @contextmanager
 def one_source(settings: Settings, name: str) -> Iterator[Collector]:
-    """Lend one provider for a look by hand."""
-    source = build_source(name, settings, SystemClock())
-    try:
+    """Lend one provider for a look by hand; it obeys the pauses in the database, and stores those it meets.
+
+    Raises StorageError when a configured database does not tell whether calls are allowed: a ban would be prolonged.
+    """
+    clock = SystemClock()
+    with ExitStack() as stack:
+        source = build_source(name, settings, clock)
+        stack.callback(close_source, source)
+        if settings.database.url.get_secret_value() or (settings.data_dir / "postgres").exists():
+            database = stack.enter_context(open_database(settings))
+            if database.revision() == schema_head():
+                keeper = _keep_budgets(settings, [source], database, clock)
+                stack.callback(lambda: keeper.keep(now=True))
         yield source.collector
-    finally:
-        close_source(source)
 
 
 def close_source(source: Source) -> None:

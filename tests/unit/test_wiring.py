@@ -294,6 +294,22 @@ def test_a_second_collector_is_refused_with_one_line_that_names_the_first(settin
         pass  # the lock went with the first
 
 
+def test_a_look_by_hand_obeys_what_the_collector_was_told(settings, migrated_url):
+    database = Database(migrated_url, clock=SystemClock())
+    store = ProviderStore(database)
+    store.save_state("okx", SystemClock().now() + timedelta(hours=1), "HTTP 418: banned", banned=True)
+    with wiring.one_source(settings, "okx") as collector, pytest.raises(RateLimited, match="HTTP 418: banned"):
+        list(collector.fetch(Job(source="okx", dataset=Dataset.TICKERS)))
+    database.close()
+
+
+def test_a_look_by_hand_needs_no_database_where_there_is_none(tmp_path, live):
+    settings = settings_of(addresses=live.base_urls).model_copy(update={"data_dir": tmp_path / "none"})
+    with wiring.one_source(settings, "okx") as collector:
+        assert list(collector.fetch(Job(source="okx", dataset=Dataset.TICKERS)))
+    assert not (tmp_path / "none").exists()
+
+
 def test_what_a_dead_process_left_running_is_abandoned_and_its_pause_obeyed(settings, migrated_url):
     before = Database(migrated_url, clock=SystemClock())
     writer, now = Writer(before), SystemClock().now()
