@@ -19,6 +19,7 @@ from collector.resilience.quota import Spent
 from collector.storage.providers import ProviderState, ProviderStore
 
 KEEP_EVERY_S = 1.0
+OFFSET_STEP_S = 1.0
 SAME = timedelta(seconds=1)  # ends of pauses nearer than this are one pause
 
 
@@ -46,6 +47,7 @@ class BudgetKeeper:
         self._unsaved: set[str] = set()  # pauses that the database did not take yet
         self._paused: set[str] = set()  # whose stored state is a pause
         self._spent: dict[str, tuple[Spent, ...]] = {}  # as last saved
+        self._offsets: dict[str, float] = {}  # as last saved
         self._kept_at = float("-inf")
 
     def start(self) -> None:
@@ -79,6 +81,12 @@ class BudgetKeeper:
             )
             if over or name in self._unsaved:
                 self._save(name)
+
+    def _save_offset(self, source: str, offset_s: float | None) -> None:
+        """Store how far the provider's clock is off, when that changed by more than it can be measured to."""
+        if offset_s is not None and abs(offset_s - self._offsets.get(source, float("inf"))) > OFFSET_STEP_S:
+            self._store.save_clock_offset(source, offset_s)
+            self._offsets[source] = offset_s
 
     def _met(self, source: str) -> None:
         """Store a pause that a provider has just asked for; called by the thread that was refused."""

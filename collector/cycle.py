@@ -43,6 +43,8 @@ WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memo
 STORE_ATTEMPTS = 4
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
 PROGRESS_EVERY_S = 5.0
+CLOCK_OFF_S = 10.0
+CLOCK_SAID_EVERY_S = 3_600.0
 QUIET_S = 1.0  # without a batch: then pauses that other processes met are looked for
 
 T = TypeVar("T")
@@ -103,6 +105,7 @@ class CycleRunner:
         self._log = get_logger("Collector")
         self._database_log = get_logger("Database")
         self._caught_up = False  # whether stored candles without indicators were looked for: a crash leaves some
+        self._clock_notes = ClockNotes(clock)
         self._down: set[str] = set()  # sources whose outage was said already
         self._stopping = stopping or threading.Event()  # the clock's own event, so that it ends every wait too
 
@@ -283,6 +286,7 @@ class CycleRunner:
             retries=counters.retries,
             refused=counters.refused,
             waited_s=round(counters.waited_s, 3),
+            clock_offset_s=self._sources[name].venue.clock_offset(),
             rows=dict(tally.rows),
             unchanged=tally.unchanged,
             rejects=tally.rejects,
@@ -294,6 +298,7 @@ class CycleRunner:
         """Log the end of the cycle; an outage once when it begins and once when it is over."""
         for part in report.sources:
             log = get_logger(self._sources[part.source].service)
+            self._clock_notes.say(self._sources[part.source].service, part)
             if part.jobs_ok + part.jobs_failed + part.jobs_skipped:
                 log.info("source_finished", **_fields(part))
             unreachable = run.tallies[part.source].unreachable
@@ -322,6 +327,25 @@ class CycleRunner:
             duration_s=seconds,
             folder=report.folder,
         )
+
+
+class ClockNotes:
+    """Says that a provider's clock is off, once an hour."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._said_at: dict[str, float] = {}
+
+    def say(self, service: str, part: SourceReport) -> None:
+        """Warn when the clocks differ by more than 10 s: bars would close too late, or look closed too early."""
+        now = self._clock.monotonic()
+        if part.clock_offset_s is None or abs(part.clock_offset_s) <= CLOCK_OFF_S:
+            return
+        if now - self._said_at.get(part.source, float("-inf")) >= CLOCK_SAID_EVERY_S:
+            self._said_at[part.source] = now
+            get_logger(service).warning(
+                "provider_clock_off", offset_s=part.clock_offset_s, remedy="check this machine's clock (NTP)"
+            )
 
 
 def _submit(source: Source, workers: Sequence[Worker]) -> None:

@@ -9,7 +9,7 @@ import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from collector import validate
@@ -17,10 +17,11 @@ from collector.clock import Clock
 from collector.errors import CollectorError, PayloadError, VenueError, VenueUnreachable
 from collector.http import Venue
 from collector.log import CycleFolder, get_logger
-from collector.plan import Known
+from collector.plan import SETTLE, Known
 from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job, Payload, Record, Reject, WriteResult
 from collector.sources.base import Collector
 
+CLOCKS_AGREE_S = 1.0  # a difference that the settle time of bars covers, and that cannot be measured better
 PUT_WAIT_S = 1.0  # then a worker looks whether anybody still takes batches
 
 
@@ -182,9 +183,20 @@ class Worker:
             for item in parse(payload):
                 if not isinstance(item, (Record, Reject)):
                     raise TypeError(f"the parser of {self.job.dataset} gave {type(item).__name__} instead of a record")
-                yield item
+                yield self._believed(item, payload) if isinstance(item, Candle) else item
             if self.job.dataset is Dataset.INSTRUMENTS:
                 self._learn(payload)
+
+    def _believed(self, candle: Candle, payload: Payload) -> Candle:
+        """Return the bar as closed only if it is over by the provider's clock as well, should that be behind ours.
+
+        Sources know only when we got an answer. With our clock ahead, a bar that still changes would look finished.
+        """
+        offset = self.source.venue.clock_offset()
+        if not candle.closed or offset is None or offset > -CLOCKS_AGREE_S:
+            return candle
+        there = payload.received_at + timedelta(seconds=offset)
+        return candle if candle.observed_at <= there - SETTLE else replace(candle, closed=False)
 
     def _learn(self, payload: Payload) -> None:
         """Keep to a limit that the provider tells and that is lower than the documented one."""

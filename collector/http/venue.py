@@ -28,6 +28,7 @@ from collector.errors import (
 )
 from collector.http.deadline import Deadline
 from collector.http.refusals import Refusals
+from collector.http.skew import Skew
 from collector.http.translate import FOREIGN, behind, classify, redact, redact_chain, unreachable
 from collector.http.transport import Adapter, TooLarge, read_body, tls_context
 from collector.records import Answer
@@ -143,6 +144,7 @@ class Venue:
         self._proxy = _proxy_between(self._origin, settings["proxies"])
         self._retry = RetryPolicy(clock=clock)
         self._refusals = Refusals(clock=clock)
+        self._skew = Skew()
         self._local = threading.local()
         self._lock = threading.Lock()
         self._sessions: list[tuple[threading.Thread, VenueSession]] = []
@@ -200,6 +202,10 @@ class Venue:
                 refused=self._refused,
                 waited_s=self._waited_s,
             )
+
+    def clock_offset(self) -> float | None:
+        """Return the provider's clock less ours in seconds, to within half a second; None when it told no time."""
+        return self._skew.offset_s()
 
     def close(self) -> None:
         """End the calls that are under way, from any thread, and close all connections; nothing leaves afterwards."""
@@ -272,6 +278,7 @@ class Venue:
             attempt.answered = True
             took_s = self._clock.monotonic() - call.sent_at
             self.quota.observe(took_s)
+            self._skew.hear(answer, took_s)
             self._tell(
                 "call_answered",
                 path=call.request.path_url,

@@ -9,10 +9,12 @@ import asyncio
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
+from email.utils import format_datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from collector.clock import SystemClock, to_millis
+from collector.clock import SystemClock, from_millis, to_millis
 from collector.simulator.binance import Binance
 from collector.simulator.coingecko import CoinGecko
 from collector.simulator.limits import BinanceLimits, CoinGeckoLimits, OkxLimits
@@ -184,6 +186,7 @@ class Simulator:
         response = self.interceptor.before(venue, path, request) if self.interceptor is not None else None
         if response is None:
             response = self._venue_answer(venue, path, request, now_ms)
+        response = _dated(response, now_ms)
         if self.interceptor is not None:
             response = self.interceptor.after(venue, path, request, response)
         self.requests[venue, path] += 1
@@ -235,6 +238,12 @@ class Simulator:
             "refused": dict(self.refused),
             "weights": self._binance_limits.used(),
         }
+
+
+def _dated(response: Response, now_ms: int) -> Response:
+    """Return the answer with the header that tells the provider's time, in whole seconds."""
+    date = format_datetime(from_millis(now_ms), usegmt=True)
+    return replace(response, headers={"Date": date, **response.headers})
 
 
 def _venue_of(path: str) -> tuple[str | None, str]:
