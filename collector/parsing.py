@@ -17,6 +17,10 @@ from collector.errors import PayloadError
 # ASCII only: float() and Decimal() would also take "1_000", " 12 ", "NaN" and full-width digits.
 _NUMBER = re.compile(r"-?[0-9]{1,60}(\.[0-9]{0,80})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 _INTEGER = re.compile(r"-?[0-9]{1,24}", re.ASCII)
+_LONGEST_INTEGER = 10**24
+# What ISO 8601 and UTC allow and `fromisoformat` does not: the end of a day as 24:00, and a leap second.
+_END_OF_DAY = re.compile(r"(\d{4}-\d\d-\d\d)[T ]24:00(?::00(?:\.0{1,9})?)?(Z|[+-]\d\d:?\d\d)", re.ASCII)
+_LEAP_SECOND = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):60(?:\.\d{1,9})?(Z|[+-]\d\d:?\d\d)", re.ASCII)
 MAX_DEPTH_MESSAGE = "nested too deeply"
 
 
@@ -57,8 +61,8 @@ def to_optional_decimal(value: Any, path: str) -> Decimal | None:
 
 
 def to_integer(value: Any, path: str) -> int:
-    """Return a JSON integer or an integer in text."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    """Return a JSON integer or an integer in text, of 24 digits at most."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LONGEST_INTEGER:
         return value
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
@@ -89,18 +93,40 @@ def to_seconds_time(value: Any, path: str) -> datetime:
 
 
 def to_iso_time(value: Any, path: str) -> datetime:
-    """Return the moment given as ISO 8601 text with a zone, in UTC."""
+    """Return the moment given as ISO 8601 text with a zone, in UTC.
+
+    `24:00:00` is the start of the next day. A leap second, 23:59:60 in UTC, is the second after it, as in Unix time.
+    """
     text = to_text(value, path)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise PayloadError(f"expected an ISO 8601 time, got {describe(value)}", path) from error
+        rolled = _rolled_over(text, path)
+        if rolled is None:
+            raise PayloadError(f"expected an ISO 8601 time, got {describe(value)}", path) from error
+        return rolled
     if moment.tzinfo is None:
         raise PayloadError(f"time without a zone: {describe(value)}", path)
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
         raise PayloadError(f"time out of range: {describe(value)}", path) from error
+
+
+def _rolled_over(text: str, path: str) -> datetime | None:
+    """Return the moment of a time that is written as the very end of a day or minute; None for any other text."""
+    end, leap = _END_OF_DAY.fullmatch(text), _LEAP_SECOND.fullmatch(text)
+    try:
+        if end:
+            return (datetime.fromisoformat(f"{end[1]}T00:00:00{end[2]}") + timedelta(days=1)).astimezone(UTC)
+        if leap:
+            moment = (datetime.fromisoformat(f"{leap[1]}:59{leap[2]}") + timedelta(seconds=1)).astimezone(UTC)
+            return moment if (moment.hour, moment.minute) == (0, 0) else None
+    except ValueError:
+        return None
+    except OverflowError as error:
+        raise PayloadError(f"time out of range: {describe(text)}", path) from error
+    return None
 
 
 def to_object(value: Any, path: str) -> "Fields":
@@ -134,6 +160,8 @@ def rows(value: Any, width: int, path: str = "$") -> Iterator[tuple[str, list[An
 
 def describe(value: Any) -> str:
     """Return a short, safe picture of a value for an error text."""
+    if isinstance(value, (list, dict)):  # its text could be long to make, or nested too deeply for it
+        return f"{type(value).__name__} of {len(value)}"
     return f"{type(value).__name__} {str(value)[:40]!r}" if value is not None else "null"
 
 

@@ -416,6 +416,21 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A value that is stored although it looks wrong, and what it was compared with."""
+
+    dataset: Dataset
+    subject: str  # instrument or asset id
+    source: str
+    observed_at: datetime
+    kind: str  # jump (against the value before), divergence (against other sources)
+    value: Decimal
+    reference: Decimal
+    reference_source: str
+    detail: str  # the doubt in a sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """What one job produced, ready to be written in one transaction."""
 

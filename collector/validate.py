@@ -3,14 +3,21 @@
 A row that breaks a rule is moved to the rejects with one reason; the others stay, in their order. Forming candles are
 left out without being rejects. Zero is a valid size, volume, rate and count; it is never a valid price.
 
+Of two bars with one key in an answer, equal ones are left to the writer, which stores one. When they differ, the one
+received last (of one answer: the one further down) is kept and the other rejected: one of them is wrong, the later is
+more likely to be final, and the next read of the bar decides.
+
+Numbers are exact up to `HIGHEST`, whatever their number of digits; nothing in a market is larger.
+
 Times before 2009, when there was no market, and later than `CLOCK_SKEW` after now are not believed: they show seconds,
 milliseconds and microseconds taken for each other.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 from collector.clock import EPOCH, MONDAY
@@ -31,6 +38,7 @@ from collector.records import (
     Record,
     Reject,
     RejectReason,
+    Sentiment,
     Ticker,
 )
 
@@ -42,6 +50,10 @@ FIRST_MARKET = datetime(2009, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(minutes=10)  # how far a provider's clock may run ahead of ours
 LATEST_FUNDING = timedelta(days=31)  # funding is forecast hours ahead; further off is a wrong unit
 HIGHEST_RATE = Decimal(1)  # a funding payment of the position's whole value
+HIGHEST = Decimal(10) ** 36  # a billion times the largest supply of any token
+MOST = 2**31 - 1  # of anything that is counted: trades of a bar, assets, ranks
+LAST_NUMBER = 2**63 - 1  # a venue's sequence number, as the database holds it
+MEAN_PRICE_FACTOR = 5  # volumes are rounded, contract sizes are powers of ten: between the two
 ROW_LENGTH = 300
 
 
@@ -49,17 +61,51 @@ def check(batch: Batch, *, now: datetime) -> Batch:
     """Return the batch with only believable, finished records; the others are added to its rejects."""
     kept: list[Record] = []
     rejects: list[Reject] = []
-    for record in batch.records:
+    contradicted = _contradicted(batch.records)
+    for place, record in enumerate(batch.records):
         if isinstance(record, Candle) and not record.closed:
             continue
         rule = RULES.get(type(record))
         complaint = rule(record, now) if rule else None
+        complaint = complaint or (CONTRADICTED if place in contradicted else None)
         if complaint is None:
             kept.append(record)
         else:
             reason, detail = complaint
             rejects.append(Reject(job=batch.job, row=row_text(record), reason=reason, detail=detail))
     return replace(batch, records=tuple(kept), rejects=(*batch.rejects, *rejects))
+
+
+CONTRADICTED: Complaint = (RejectReason.INCONSISTENT, "the provider gave this bar twice with different values")
+
+
+def _contradicted(records: Sequence[Record]) -> set[int]:
+    """Return the places of closed bars that a later bar with the same key contradicts."""
+    bars = [(place, item) for place, item in enumerate(records) if isinstance(item, Candle) and item.closed]
+    if _ascending([bar for _, bar in bars]):
+        return set()
+    newest: dict[tuple[Any, ...], tuple[int, Candle]] = {}
+    found: set[int] = set()
+    for place, bar in sorted(bars, key=lambda item: item[1].received_at):
+        key = (bar.instrument.id, bar.interval, bar.open_time)
+        before = newest.get(key)
+        if before is not None and _figures(before[1]) != _figures(bar):
+            found.add(before[0])
+        newest[key] = (place, bar)
+    return found
+
+
+def _ascending(bars: Sequence[Candle]) -> bool:
+    """Return whether the bars are one series in order of time, without a double: the usual answer."""
+    return all(
+        one.instrument is other.instrument and one.interval is other.interval and one.open_time < other.open_time
+        for one, other in pairwise(bars)
+    )
+
+
+def _figures(bar: Candle) -> tuple[Any, ...]:
+    amounts = (bar.volume, bar.quote_volume, bar.trades, bar.taker_buy_volume)
+    return (bar.source, bar.open, bar.high, bar.low, bar.close, *amounts)
 
 
 def count_forming(batch: Batch) -> int:
@@ -91,7 +137,7 @@ def _value_text(value: Any) -> str:
 
 
 def check_candle(candle: Candle, now: datetime) -> Complaint | None:
-    """Demand finite positive prices inside [low, high], volumes not negative, on the grid, its time over."""
+    """Demand finite positive prices inside [low, high], plausible volumes, on the grid, its time over."""
     opened, high, low, close = candle.open, candle.high, candle.low, candle.close
     if not (opened.is_finite() and high.is_finite() and low.is_finite() and close.is_finite()):
         return RejectReason.NOT_FINITE, f"open {opened}, high {high}, low {low}, close {close}"
@@ -103,6 +149,8 @@ def check_candle(candle: Candle, now: datetime) -> Complaint | None:
         )
     if low <= 0:
         return RejectReason.NOT_POSITIVE, f"low is {low}"
+    if high > HIGHEST:
+        return _too_large("high", high)
     return (
         _negative(
             (
@@ -112,6 +160,7 @@ def check_candle(candle: Candle, now: datetime) -> Complaint | None:
                 ("taker_buy_volume", candle.taker_buy_volume),
             )
         )
+        or _volumes(candle)
         or _off_grid(candle)
         or _candle_time(candle, now)
     )
@@ -125,6 +174,8 @@ def check_order_book(book: OrderBook, now: datetime) -> Complaint | None:
             return complaint
     if book.bids and book.asks and book.bids[0][0] >= book.asks[0][0]:
         return RejectReason.INCONSISTENT, f"crossed: best bid {book.bids[0][0]}, best ask {book.asks[0][0]}"
+    if book.last_update_id is not None and abs(book.last_update_id) > LAST_NUMBER:
+        return RejectReason.OUT_OF_RANGE, f"last_update_id is {book.last_update_id}"
     return _observed(book, now)
 
 
@@ -250,6 +301,13 @@ def check_global_market(market: GlobalMarket, now: datetime) -> Complaint | None
     return (RejectReason.INCONSISTENT, f"{above[0]} is {above[1]}, more than the whole") if above else None
 
 
+def check_sentiment(sentiment: Sentiment, now: datetime) -> Complaint | None:
+    """Demand a value within 0 to 100 of a day that has begun."""
+    if not 0 <= sentiment.value <= 100:  # noqa: PLR2004 - the scale of the index
+        return RejectReason.INCONSISTENT, f"value is {sentiment.value}, not within 0 to 100"
+    return _observed(sentiment, now)
+
+
 def check_listing(listing: InstrumentListing, now: datetime) -> Complaint | None:
     """Demand positive sizes, listed at a plausible time."""
     sizes: Values = (
@@ -272,6 +330,7 @@ RULES: dict[type[Record], Rule] = {
     MarketSnapshot: check_market_snapshot,
     GlobalMarket: check_global_market,
     InstrumentListing: check_listing,
+    Sentiment: check_sentiment,
 }
 """Record types without a rule are believed."""
 
@@ -294,6 +353,8 @@ def _not_positive(values: Values) -> Complaint | None:
             return RejectReason.NOT_FINITE, f"{name} is {value}"
         if value <= 0:
             return RejectReason.NOT_POSITIVE, f"{name} is {value}"
+        if value > (MOST if isinstance(value, int) else HIGHEST):
+            return _too_large(name, value)
     return None
 
 
@@ -305,6 +366,33 @@ def _negative(values: Values) -> Complaint | None:
             return RejectReason.NOT_FINITE, f"{name} is {value}"
         if value < 0:
             return RejectReason.NEGATIVE, f"{name} is {value}"
+        if value > (MOST if isinstance(value, int) else HIGHEST):
+            return _too_large(name, value)
+    return None
+
+
+def _too_large(name: str, value: Decimal | int) -> Complaint:
+    return RejectReason.OUT_OF_RANGE, f"{name} is {value:.3g}, more than any market has"
+
+
+def _volumes(candle: Candle) -> Complaint | None:
+    """Demand that takers bought no more than was traded, and that the mean price of the trades is near the bar's.
+
+    Trades happen between low and high. The mean price may lie a factor of `MEAN_PRICE_FACTOR` outside, for rounded
+    volumes; further off the volume is in contracts instead of base units, or the amounts are mixed up.
+    """
+    volume, quoted = candle.volume, candle.quote_volume
+    if volume is None:
+        return None
+    if candle.taker_buy_volume is not None and candle.taker_buy_volume > volume:
+        return RejectReason.INCONSISTENT, f"taker_buy_volume {candle.taker_buy_volume} is above volume {volume}"
+    if not quoted or not volume:
+        return None
+    if not candle.low * volume <= quoted * MEAN_PRICE_FACTOR or not quoted <= candle.high * volume * MEAN_PRICE_FACTOR:
+        return (
+            RejectReason.INCONSISTENT,
+            f"quote_volume {quoted} is far from the price of the bar times volume {volume}",
+        )
     return None
 
 

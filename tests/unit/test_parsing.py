@@ -115,3 +115,71 @@ def test_no_value_makes_a_reader_raise_anything_but_a_payload_error(value):
             read(value, "$")
         except PayloadError:
             pass
+
+
+# --------------------------------------------------------------------------- unusual stamps
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31T24:00:00Z", datetime(2026, 2, 1, tzinfo=UTC)),
+        ("2026-12-31 24:00Z", datetime(2027, 1, 1, tzinfo=UTC)),
+        ("2026-01-31T24:00:00.000+01:00", datetime(2026, 1, 31, 23, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("2016-12-31T23:59:60.999999Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("2017-01-01T05:29:60+05:30", datetime(2017, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_the_end_of_a_day_and_a_leap_second_are_the_moment_after_them(text, moment):
+    assert to_iso_time(text, "$.at") == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-31T24:00:01Z",
+        "2026-01-31T24:01:00Z",
+        "2026-01-31T25:00:00Z",
+        "2026-01-31T12:30:60Z",
+        "2026-01-31T23:59:61Z",
+        "2026-01-31T24:00:00",
+        "2026-02-30T24:00:00Z",
+        "9999-12-31T24:00:00Z",
+        "2026-01-31T24:00:00+99:99",
+    ],
+)
+def test_times_that_no_clock_shows_are_payload_errors(text):
+    with pytest.raises(PayloadError):
+        to_iso_time(text, "$.at")
+
+
+SECOND = 1_767_225_600  # 2026-01-01T00:00:00Z
+UNITS = [("seconds", 1), ("milliseconds", 1000), ("microseconds", 10**6), ("nanoseconds", 10**9)]
+
+
+@pytest.mark.parametrize(("unit", "factor"), UNITS)
+@pytest.mark.parametrize("value", [SECOND, -SECOND, 4_133_980_800])  # the last one is in 2101
+def test_a_stamp_in_a_wrong_unit_is_refused_by_the_reader_or_lies_outside_every_market(unit, factor, value):
+    if unit == "milliseconds" and value == SECOND:
+        assert to_millis_time(value * factor, "$.t") == datetime(2026, 1, 1, tzinfo=UTC)
+        return
+    try:
+        moment = to_millis_time(value * factor, "$.t")
+    except PayloadError:
+        return
+    assert not datetime(2009, 1, 1, tzinfo=UTC) <= moment <= datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", [10**24, -(10**24), 10**400])
+def test_an_integer_of_more_than_24_digits_is_refused_also_outside_of_text(value):
+    with pytest.raises(PayloadError):
+        to_integer(value, "$.n")
+
+
+def test_a_deeply_nested_value_in_the_wrong_place_is_named_without_being_spelled_out():
+    nested = []
+    for _ in range(5000):
+        nested = [nested]
+    with pytest.raises(PayloadError, match="list of 1"):
+        to_decimal(nested, "$.px")

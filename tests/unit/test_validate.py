@@ -26,6 +26,7 @@ from collector.records import (
     OrderBook,
     Reject,
     RejectReason,
+    Sentiment,
     Ticker,
 )
 from collector.validate import check, count_forming, row_text
@@ -140,11 +141,24 @@ def test_a_type_without_rules_is_kept():
 
 
 MONDAY = datetime(2026, 1, 12, tzinfo=UTC)
+MOOD = Sentiment(**TIMES, value=0, classification="Extreme Fear")
+
 KEPT = [
     ("zero volume is a volume", replace(CANDLE, volume=D(0), quote_volume=D(0), trades=0, taker_buy_volume=D(0))),
     ("no volume given", replace(CANDLE, volume=None, quote_volume=None, trades=None, taker_buy_volume=None)),
-    ("a bar that did not move", replace(CANDLE, open=D(1), high=D(1), low=D(1), close=D(1))),
-    ("a tiny price", replace(CANDLE, open=D("1e-12"), high=D("1e-12"), low=D("1e-12"), close=D("1e-12"))),
+    ("a bar that did not move", replace(CANDLE, open=D(1), high=D(1), low=D(1), close=D(1), quote_volume=D("12.5"))),
+    ("nothing traded", replace(CANDLE, volume=D(0), quote_volume=D(0), trades=0, taker_buy_volume=D(0))),
+    ("all bought by takers", replace(CANDLE, taker_buy_volume=D("12.5"))),
+    ("a volume rounded to four times itself", replace(CANDLE, volume=D(50), taker_buy_volume=None)),
+    ("a value rounded to nothing", replace(CANDLE, quote_volume=D(0))),
+    ("more digits than a float holds", replace(CANDLE, close=D("100.123456789012345678901234567890"))),
+    ("the largest amount", replace(INTEREST, open_interest=D("1e36"))),
+    ("the calmest day", MOOD),
+    ("the greediest day", replace(MOOD, value=100)),
+    (
+        "a tiny price",
+        replace(CANDLE, open=D("1e-12"), high=D("1e-12"), low=D("1e-12"), close=D("1e-12"), quote_volume=None),
+    ),
     ("a week opens on Monday", replace(CANDLE, interval=Interval.W1, open_time=MONDAY - timedelta(weeks=1))),
     ("four hours on the grid", replace(CANDLE, interval=Interval.H4, open_time=datetime(2026, 1, 14, 4, tzinfo=UTC))),
     ("our clock is 90 s late", replace(CANDLE, open_time=datetime(2026, 1, 14, 12, 1, tzinfo=UTC))),
@@ -189,6 +203,17 @@ REJECTED = [
         replace(CANDLE, interval=Interval.D1, open_time=datetime(2026, 1, 12, 16, tzinfo=UTC)),
         "off_grid",
     ),
+    ("takers bought more than was traded", replace(CANDLE, taker_buy_volume=D("12.6")), "inconsistent"),
+    ("contracts of 0.01 taken for coins", replace(CANDLE, volume=D(1250)), "inconsistent"),
+    ("coins taken for contracts of 10", replace(CANDLE, volume=D("1.25"), taker_buy_volume=None), "inconsistent"),
+    ("a price of 37 digits", replace(CANDLE, high=D("1.1e36")), "out_of_range"),
+    ("a volume of 37 digits", replace(CANDLE, volume=D("1e37")), "out_of_range"),
+    ("more trades than a counter holds", replace(CANDLE, trades=2**31), "out_of_range"),
+    ("a sequence number beyond 64 bits", replace(BOOK, last_update_id=2**63), "out_of_range"),
+    ("a rank of ten billion", replace(MARKET, rank=10**10), "out_of_range"),
+    ("a mood above the scale", replace(MOOD, value=101), "inconsistent"),
+    ("a mood below the scale", replace(MOOD, value=-1), "inconsistent"),
+    ("tomorrow's mood", replace(MOOD, observed_at=NOW + timedelta(days=1)), "implausible_time"),
     ("four minutes ahead", replace(CANDLE, open_time=datetime(2026, 1, 14, 12, 4, tzinfo=UTC)), "implausible_time"),
     (
         "a day that is not over",
@@ -284,3 +309,43 @@ def test_the_row_text_is_cut_to_300_characters():
     deep = replace(BOOK, bids=tuple((level[0] + 50 - i, level[1]) for i in range(50)))
     checked = check(Batch(job=JOB, records=(deep,)), now=NOW)
     assert len(checked.rejects[0].row) == 300
+
+
+# --------------------------------------------------------------------------- one bar given twice
+
+
+def bar(minute, **changes):
+    opened = datetime(2026, 1, 14, 11, minute, tzinfo=UTC)
+    return replace(CANDLE, open_time=opened, observed_at=opened + timedelta(minutes=1), **changes)
+
+
+def test_of_a_bar_given_twice_with_different_values_the_one_received_last_is_kept():
+    early, late = bar(5, received_at=NOW - timedelta(seconds=2)), bar(5, close=D("99.75"))
+    checked = check(Batch(job=JOB, records=(late, early)), now=NOW)
+    assert checked.records == (late,)
+    assert [(item.reason, item.row) for item in checked.rejects] == [(RejectReason.INCONSISTENT, row_text(early))]
+
+
+def test_of_a_bar_given_twice_in_one_answer_the_lower_one_is_kept():
+    first, second, third = bar(5), bar(5, close=D("99.75")), bar(5, close=D("99.8"))
+    checked = check(Batch(job=JOB, records=(bar(4), first, second, third)), now=NOW)
+    assert checked.records == (bar(4), third)
+    assert [item.row for item in checked.rejects] == [row_text(first), row_text(second)]
+
+
+def test_equal_bars_of_overlapping_pages_are_no_contradiction():
+    pages = (bar(4), bar(5), bar(5, received_at=NOW - timedelta(seconds=1)), bar(6))
+    checked = check(Batch(job=JOB, records=pages), now=NOW)
+    assert checked.records == pages
+    assert checked.rejects == ()
+
+
+def test_bars_out_of_order_and_of_several_series_are_all_kept():
+    other = replace(SWAP, base="ETH", venue_symbol="ETH-USDT-SWAP")
+    mixed = (bar(7), bar(5), bar(6, instrument=other), bar(5, instrument=other, close=D("99.75")), bar(6))
+    assert check(Batch(job=JOB, records=mixed), now=NOW).records == mixed
+
+
+def test_a_forming_bar_does_not_contradict_the_closed_one_before_it():
+    forming = bar(5, closed=False, close=D("99.75"))
+    assert check(Batch(job=JOB, records=(bar(5), forming)), now=NOW).rejects == ()
