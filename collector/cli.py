@@ -85,6 +85,18 @@ def _add_collecting(commands: Any) -> None:
     command.add_argument("--cadence", metavar="NAME", help="which cadence; default: the first of the settings")
     command.add_argument("--json", action="store_true", help="print the cycle's report as JSON")
     command.set_defaults(command="once")
+    command = commands.add_parser("backfill", help="fetch a range of one series: 0 only if all of it is held then")
+    command.add_argument("series", metavar="SERIES", help="as okx:BTC-USDT:perp/1m, or .../funding")
+    command.add_argument(
+        "--from",
+        required=True,
+        dest="since",
+        metavar="TIME",
+        help="start, inclusive: 2026-01-31 or 2026-01-31T12:00, UTC",
+    )
+    command.add_argument("--to", dest="until", metavar="TIME", help="end, exclusive; default: now")
+    command.add_argument("--source", metavar="NAME", help="ask this provider instead of the series' own")
+    command.set_defaults(command="backfill")
     command = commands.add_parser("demo", help="collect from simulated providers on this machine; no network needed")
     command.add_argument(
         "--cycles",
@@ -121,6 +133,25 @@ def _add_looking(commands: Any) -> None:
     )
     command.add_argument("--json", action="store_true", help="print as JSON")
     command.set_defaults(command="plan")
+    command = commands.add_parser(
+        "replay", help="parse a cycle's kept answers again and compare with what it stored: 0 if it is the same"
+    )
+    command.add_argument("cycle", type=_whole(1, 2**63 - 1), metavar="CYCLE", help="number of the cycle, as in status")
+    command.add_argument("--write", action="store_true", help="store the corrected rows as revisions")
+    command.add_argument("--json", action="store_true", help="print as JSON")
+    command.set_defaults(command="replay")
+    command = commands.add_parser("gaps", help="what is not held of candles and funding, exact windows and why")
+    command.add_argument(
+        "series",
+        nargs="?",
+        metavar="SERIES",
+        help="its beginning is enough: okx:BTC-USDT:perp/1m; then all its windows",
+    )
+    command.add_argument(
+        "--rescan", action="store_true", help="compare with the stored rows first; not while collecting"
+    )
+    command.add_argument("--json", action="store_true", help="print as JSON")
+    command.set_defaults(command="gaps")
     command = commands.add_parser(
         "psql", help="open psql on the database; what follows is psql's: psql -c 'select ...'"
     )

@@ -5,10 +5,11 @@ import functools
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from collector import checkup, demo, status, wiring
+from collector import checkup, cli_coverage, demo, replay, status, wiring
 from collector.clock import SystemClock
 from collector.config import Layer, Settings, explain, load_settings
 from collector.errors import ConfigError
@@ -17,6 +18,7 @@ from collector.log import set_up_logging, tear_down_logging
 from collector.plan import render_proof
 from collector.records import CycleState, Dataset
 from collector.simulator.venues import Simulator
+from collector.sources import SOURCES
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -111,6 +113,28 @@ def _plan(arguments: argparse.Namespace) -> int:
     return OK if proof.fits else USAGE
 
 
+def _replay(arguments: argparse.Namespace) -> int:
+    parsers = {name: kind.parsers for name, kind in SOURCES.items()}
+    with ExitStack() as stack:
+        database = stack.enter_context(wiring.open_database(_settings(arguments)))
+        if arguments.write:
+            stack.enter_context(database.writer_lock())
+        found = replay.replay(database, arguments.cycle, parsers=parsers, write=arguments.write)
+    if arguments.json:
+        _print_json({**asdict(found), "same": not found.differences})
+    else:
+        print(replay.render(found))
+    return NOT_ALL_WELL if found.differences else OK
+
+
+def _gaps(arguments: argparse.Namespace) -> int:
+    return cli_coverage.show_gaps(_settings(arguments), arguments)
+
+
+def _backfill(arguments: argparse.Namespace) -> int:
+    return cli_coverage.backfill(_settings(arguments), arguments)
+
+
 def _psql(arguments: argparse.Namespace) -> int:
     with wiring.psql(_settings(arguments)) as (program, environment):
         return subprocess.run([program, *arguments.passed_on], env=environment, check=False).returncode  # noqa: S603
@@ -174,6 +198,9 @@ COMMANDS = {
     "simulate": _simulate,
     "status": _status,
     "plan": _plan,
+    "replay": _replay,
+    "gaps": _gaps,
+    "backfill": _backfill,
     "psql": _psql,
     "check_source": _check_source,
     "db_upgrade": _db_upgrade,

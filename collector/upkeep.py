@@ -8,6 +8,7 @@ from collector.log import get_logger, prune_folders
 from collector.storage.writer import Writer
 
 EVERY = timedelta(hours=1)
+MEGABYTE = 1024 * 1024
 
 
 class Upkeep:
@@ -28,6 +29,7 @@ class Upkeep:
         try:
             partitions = self._writer.ensure_ahead(now)
             payloads = self._writer.prune_payloads(now - self._database.keep_payloads)
+            payloads += self._writer.prune_payloads_above(self._database.keep_payloads_mb * MEGABYTE)
             jobs = self._writer.prune_ledger(now - self._database.keep_ledger)
         except StorageError as error:
             log.warning("upkeep_failed", reason=str(error))

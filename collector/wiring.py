@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from collector.backfill import Backfill, Outcome, Request, follow
 from collector.budget import BudgetKeeper, Metered, account_of
 from collector.clients import BinanceSdk, CoingeckoSdk
 from collector.clock import Clock, SystemClock
@@ -31,6 +32,7 @@ from collector.scheduler import STOP_SIGNALS, Daemon
 from collector.sources import SOURCES
 from collector.sources.base import Collector, Limit, Plan
 from collector.status import Overview, load_overview
+from collector.storage.coverage import CoverageStore
 from collector.storage.database import Database, WriterLock
 from collector.storage.embedded import EmbeddedPostgres, find_postgres
 from collector.storage.providers import ProviderStore
@@ -321,6 +323,7 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
         writer, reader = Writer(database), Reader(database)
         for cycle_id in writer.abandon_running(clock.now()):
             get_logger("Collector").warning("cycle_abandoned", cycle=cycle_id, reason="its process died")
+        _ready_coverage(CoverageStore(database))
         budgets = _keep_budgets(settings, sources, database, clock)
         runner = CycleRunner(
             sources=sources,
@@ -460,6 +463,69 @@ def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+# --------------------------------------------------------------------------- the past
+
+
+def _ready_coverage(store: CoverageStore) -> None:
+    """Free the windows of dead processes, and look at series stored before their windows were written down."""
+    freed, scanned = store.let_go(), store.scan()
+    if freed or scanned:
+        get_logger("Database").info("coverage_ready", freed=freed, scanned=scanned)
+
+
+@contextmanager
+def open_backfill(settings: Settings, show: Callable[[str], None]) -> Iterator[Backfill]:
+    """Lend what fetches a range; SIGINT and SIGTERM end it early. Raises LockHeld while a collector works."""
+    stopping = threading.Event()
+    clock = SystemClock(stopping)
+    with ExitStack() as stack:
+        sources = [build_source(name, settings, clock) for name, part in settings.sources.items() if part.enabled]
+        for source in sources:
+            stack.callback(close_source, source)
+        stack.callback(stopping.set)
+        database = stack.enter_context(open_database(settings))
+        stack.enter_context(_writer_lock(database))
+        database.upgrade()
+        writer, store = Writer(database), CoverageStore(database)
+        writer.abandon_running(clock.now())
+        _ready_coverage(store)
+        budgets = _keep_budgets(settings, sources, database, clock)
+
+        def stop() -> None:
+            stopping.set()
+            for source in sources:
+                source.venue.close()
+
+        stack.enter_context(_stopped_by_signals(stop))
+        yield Backfill(
+            sources={source.name: source for source in sources},
+            writer=writer,
+            reader=Reader(database),
+            store=store,
+            clock=clock,
+            log_directory=settings.logs.directory,
+            instance=f"{socket.gethostname()}:{os.getpid()}",
+            simulated=settings.simulated,
+            show=show,
+            stopping=stopping,
+            keep_budgets=budgets.keep,
+        )
+
+
+def follow_backfill(settings: Settings, request: Request, show: Callable[[str], None]) -> Outcome:
+    """Leave a range to the daemon that works on the database and follow it until it is done, or a signal."""
+    stopping = threading.Event()
+    with open_database(settings) as database, _stopped_by_signals(stopping.set):
+        return follow(
+            request,
+            store=CoverageStore(database),
+            reader=Reader(database),
+            clock=SystemClock(stopping),
+            show=show,
+            stopping=stopping,
+        )
 
 
 # --------------------------------------------------------------------------- looking

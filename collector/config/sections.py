@@ -52,6 +52,9 @@ class DatabaseSettings(Section):
         SecretStr(""), description="Address of a PostgreSQL 14 or newer; empty: the embedded server in data_dir"
     )
     keep_payloads: PositiveDuration = Field(timedelta(days=2), description="How long raw provider answers are kept")
+    keep_payloads_mb: int = Field(
+        4096, ge=1, description="Total size in MB, as stored, above which the oldest raw answers are deleted"
+    )
     keep_ledger: PositiveDuration = Field(
         timedelta(days=30), description="How long jobs and rejected rows are kept; cycles stay"
     )
@@ -153,6 +156,17 @@ class IndicatorSettings(Section):
     extra: tuple[ExtraIndicator, ...] = Field((), description="Further TA-Lib functions, stored in extra")
 
 
+class CheckSettings(Section):
+    """When a stored value is doubted."""
+
+    jump_pct: Decimal = Field(
+        Decimal(20), gt=0, le=1000, description="Change of a price within a minute above which it is a suspect, percent"
+    )
+    divergence_pct: Decimal = Field(
+        Decimal(5), gt=0, le=1000, description="Distance from other sources' price above which it is a suspect, percent"
+    )
+
+
 class HttpSettings(Section):
     """Bounds of every call to a provider."""
 
@@ -178,6 +192,7 @@ class Settings(BaseSettings):
     cadences: dict[str, CadenceSettings] = Field(min_length=1, description="When cycles start, by name")
     sources: dict[str, SourceSettings] = Field(min_length=1, description="Providers, by name")
     indicators: IndicatorSettings = Field(IndicatorSettings(), description="TA-Lib indicators")
+    checks: CheckSettings = Field(CheckSettings(), description="When a stored value is doubted")
     http: HttpSettings = Field(HttpSettings(), description="Bounds of every call")
     simulated: bool = Field(default=False, description="Marks everything stored and shown as simulated")
 

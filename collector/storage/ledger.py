@@ -49,7 +49,8 @@ def write_jobs(cursor: Cursor, cycle_id: int, batches: Sequence[Batch], results:
         cursor,
         """
         INSERT INTO jobs (cycle_id, fingerprint, source, dataset, subject, instruments, assets, interval, since, until,
-                          row_limit, state, error, rows_written, rows_unchanged, rejects, started_at, finished_at)
+                          row_limit, stands_for, state, error, rows_written, rows_unchanged, rejects, started_at,
+                          finished_at)
         VALUES %s
         ON CONFLICT (cycle_id, fingerprint) DO UPDATE SET
             state = EXCLUDED.state, error = EXCLUDED.error, rejects = EXCLUDED.rejects,
@@ -59,7 +60,7 @@ def write_jobs(cursor: Cursor, cycle_id: int, batches: Sequence[Batch], results:
         RETURNING fingerprint::text, job_id, xmax <> 0
         """,
         [_job_row(cycle_id, batch, result) for batch, result in newest.values()],
-        template=f"(%s, %s::uuid, {', '.join(['%s'] * 16)})",
+        template=f"(%s, %s::uuid, {', '.join(['%s'] * 17)})",
         page_size=500,
         fetch=True,
     )
@@ -85,6 +86,7 @@ def _job_row(cycle_id: int, batch: Batch, result: WriteResult) -> tuple[Any, ...
         job.since,
         job.until,
         job.limit,
+        None if job.stands_for is None else job.stands_for.id,
         batch.state,
         clean(batch.error),
         sum(result.written.values()),
@@ -102,8 +104,8 @@ def write_rejects(cursor: Cursor, at: datetime, job_ids: Sequence[int], rejects:
     for job_id, items in zip(job_ids, rejects, strict=True):
         for item in items:
             seq = counted[job_id] = counted.get(job_id, 0) + 1
-            texts = (item.job.source, str(item.job.dataset), str(item.reason), item.detail, item.row[:_ROW_CHARACTERS])
-            rows.append((job_id, seq, at, *(clean(text) for text in texts)))
+            texts = (item.job.source, str(item.job.dataset), str(item.reason), item.detail, item.row)
+            rows.append((job_id, seq, at, *(clean_reject(text) for text in texts)))
     if rows:
         execute_values(
             cursor,
@@ -111,6 +113,11 @@ def write_rejects(cursor: Cursor, at: datetime, job_ids: Sequence[int], rejects:
             rows,
             page_size=500,
         )
+
+
+def clean_reject(text: str) -> str:
+    """Return a text of a reject or of an error as it is stored."""
+    return clean(text[:_ROW_CHARACTERS])
 
 
 def write_payloads(cursor: Cursor, job_ids: Sequence[int], bodies: Sequence[Sequence[Body]]) -> None:

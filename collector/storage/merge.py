@@ -6,6 +6,7 @@ Everything happens in the caller's transaction. An upsert that would change noth
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 
 import psycopg2.extensions
@@ -22,6 +23,14 @@ CIRCUMSTANCES = ("received_at", "cycle_id", "observed_at", "computed_at")
 
 # Two answers of one provider speak of the same key here, one saying less: what is absent from it takes nothing away.
 SPARSE = {"market_snapshots"}
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How many rows of each batch a merge inserted or changed, and of those how many final ones it revised."""
+
+    changed: Counter[int]
+    revised: Counter[int] = field(default_factory=Counter)
 
 
 class Chunks:
@@ -107,12 +116,12 @@ def stage(cursor: Cursor, shape: RowShape, rows: Rows, ids: Mapping[int, int], c
     cursor.copy_expert(copy, Chunks(chunks(rows, shape, ids, cycle_id)))
 
 
-def merge_staged(cursor: Cursor, shape: RowShape, rows: Rows) -> Counter[int]:
-    """Upsert what is staged and return how many rows of each batch were inserted or changed."""
+def merge_staged(cursor: Cursor, shape: RowShape, rows: Rows) -> Changes:
+    """Upsert what is staged and return what became of the rows of each batch."""
     _, upsert, counted = _statements(shape)
     batches = set(rows.numbers)
     if len(batches) == 1:
         cursor.execute(upsert)
-        return Counter({batches.pop(): cursor.rowcount})
+        return Changes(Counter({batches.pop(): cursor.rowcount}))
     cursor.execute(counted)
-    return Counter(dict(cursor.fetchall()))
+    return Changes(Counter(dict(cursor.fetchall())))

@@ -14,7 +14,8 @@ from collector.records import Batch, Candle, Record, Reject, RejectReason, Write
 from collector.storage import timeseries
 from collector.storage.instrument_ids import InstrumentIds
 from collector.storage.listings import LISTINGS, Listing, is_complete, known_sources, mark_missing, merge_listing
-from collector.storage.merge import Cursor, merge_staged, savepoint, stage
+from collector.storage.merge import Changes, Cursor, merge_staged, savepoint, stage
+from collector.storage.revisions import FINAL, merge_final
 from collector.storage.rows import Rows, shape_of
 
 Groups = dict[type[Record], Rows]
@@ -49,6 +50,7 @@ class Outcome:
     """What became of the rows so far."""
 
     changed: defaultdict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    revised: Counter[int] = field(default_factory=Counter)  # final rows whose values changed
     gone: Counter[int] = field(default_factory=Counter)  # subjects marked as gone, which no row was given for
     refused: list[tuple[int, Record, str]] = field(default_factory=list)
 
@@ -65,7 +67,8 @@ class Outcome:
             if owner == number
         )
         unchanged = given + self.gone[number] - sum(written.values()) - len(rejects)
-        return WriteResult(written=written, unchanged=unchanged, rejects=rejects)
+        revised = self.revised[number]
+        return WriteResult(written=written, unchanged=unchanged, revised=revised, rejects=rejects)
 
 
 class Transaction:
@@ -91,12 +94,12 @@ class Transaction:
                 self._store_listing(listing, batches, rows)
         return self._outcome
 
-    def _land(self, rows: Rows, merge: Callable[[Rows], Counter[int]]) -> None:
+    def _land(self, rows: Rows, merge: Callable[[Rows], Changes]) -> None:
         """Merge rows; when the database refuses some, halve until only those are left over."""
         table = shape_of(type(rows.records[0])).table
         try:
             with savepoint(self._cursor):
-                changed = merge(rows)
+                changes = merge(rows)
         except StorageRejected as error:
             self._ids.forget_fresh()
             if self._partition_was_missing(table, rows):
@@ -109,29 +112,32 @@ class Transaction:
                 self._land(ordered[:middle], merge)
                 self._land(ordered[middle:], merge)
         else:
-            self._outcome.changed[table].update(changed)
+            self._outcome.changed[table].update(changes.changed)
+            self._outcome.revised.update(changes.revised)
 
     def _partition_was_missing(self, table: str, rows: Rows) -> bool:
         """Make partitions that somebody dropped behind our back; return whether there were any."""
         months = months_needed({type(rows.records[0]): rows}).get(table, set())
         return bool(timeseries.ensure_partitions(self._connection, table, months))
 
-    def _merge(self, rows: Rows) -> Counter[int]:
+    def _merge(self, rows: Rows) -> Changes:
         shape = shape_of(type(rows.records[0]))
         ids: Mapping[int, int] = self._ids.of_rows(self._cursor, rows, self._now) if shape.has_instrument else {}
         distinct = shape.distinct(rows, ids)
         stage(self._cursor, shape, distinct, ids, self._cycle_id)
+        if shape.table in FINAL:
+            return merge_final(self._cursor, shape, distinct, now=self._now)
         return merge_staged(self._cursor, shape, distinct)
 
     def _store_listing(self, listing: Listing, batches: Sequence[Batch], rows: Rows) -> None:
         known = known_sources(self._cursor, listing)
 
-        def merge(part: Rows) -> Counter[int]:
+        def merge(part: Rows) -> Changes:
             shape = shape_of(listing.record)
             stage(self._cursor, shape, shape.distinct(part, {}), {}, self._cycle_id)
             at = max(record.received_at for record in part.records)
             changed = merge_listing(self._cursor, listing, at=at, cycle_id=self._cycle_id, known=known)
-            return Counter({part.numbers[0]: changed})
+            return Changes(Counter({part.numbers[0]: changed}))
 
         for number in sorted(set(rows.numbers)):
             self._land(rows.of_batch(number), merge)

@@ -6,7 +6,7 @@ Used by one thread.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from psycopg2.extras import execute_values
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from collector.errors import IllegalTransition
 from collector.records import Batch, CycleReport, CycleState, IndicatorBlock, WriteResult
-from collector.storage import indicator_rows, ledger, timeseries
+from collector.storage import coverage, indicator_rows, ledger, timeseries
 from collector.storage.database import Database
 from collector.storage.instrument_ids import InstrumentIds
 from collector.storage.merge import Cursor, ensure_staging
@@ -108,6 +108,7 @@ class Writer:
         ):
             part = Transaction(connection, cursor, cycle_id=cycle_id, ids=self._ids, now=now)
             results = part.store(batches, groups).results(batches, groups)
+            coverage.settle_batches(cursor, batches, results, ids=self._ids, cycle_id=cycle_id, now=now)
             jobs = ledger.write_jobs(cursor, cycle_id, batches, results)
             refused = [[*batch.rejects, *result.rejects] for batch, result in zip(batches, results, strict=True)]
             ledger.write_rejects(cursor, now, jobs, refused)
@@ -169,9 +170,22 @@ class Writer:
         self._months.pop("raw_payloads", None)
         return int(count)
 
+    def prune_payloads_above(self, size: int) -> int:
+        """Delete the oldest raw answers while all together hold more than `size` bytes; return how many went.
+
+        Counted as stored, compressed. The server uses their space for new ones.
+        """
+        with self._database.reading("measure raw payloads") as connection:
+            last = connection.execute(_PAYLOADS_ABOVE, {"size": size}).scalar()
+        return 0 if last is None else self.prune_payloads(last + timedelta.resolution)
+
     def prune_ledger(self, before: datetime) -> int:
-        """Delete the jobs, with their rejects, of cycles started before a moment; return how many. Cycles stay."""
+        """Delete the jobs, with their rejects, of cycles started before a moment; return how many. Cycles stay.
+
+        Suspects noted before it go too; revisions stay, for nothing else tells what a value was.
+        """
         with self._database.transaction("prune the ledger") as connection:
+            connection.execute(_DELETE_SUSPECTS, {"before": before})
             return int(connection.execute(_DELETE_JOBS, {"before": before}).rowcount)
 
     # ------------------------------------------------------------------ inside
@@ -247,4 +261,14 @@ _CHOOSE_INSTRUMENTS = """
 """
 _COUNT_PAYLOADS = text("SELECT count(*) FROM raw_payloads WHERE received_at < :before")
 _DELETE_JOBS = text("DELETE FROM jobs WHERE cycle_id IN (SELECT cycle_id FROM cycles WHERE started_at < :before)")
+_DELETE_SUSPECTS = text("DELETE FROM suspects WHERE noted_at < :before")
+# The newest answer that no longer fits. The length of a body kept out of line is known without reading it.
+_PAYLOADS_ABOVE = text(
+    """
+    SELECT max(received_at) FROM (
+        SELECT received_at, sum(octet_length(body)) OVER (ORDER BY received_at DESC, job_id DESC, seq DESC) AS held
+        FROM raw_payloads
+    ) newest WHERE held > :size
+    """
+)
 _DELETE_PAYLOADS = text("DELETE FROM raw_payloads WHERE received_at < :before")

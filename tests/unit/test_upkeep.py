@@ -1,5 +1,6 @@
 """Upkeep runs at most hourly, does what the settings say, and never fails a cycle."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -74,3 +75,26 @@ def test_a_database_that_is_away_costs_only_the_upkeep(database, logs, cluster):
     assert "upkeep_failed" in (logs.directory / "collector.log").read_text()
     upkeep.after_cycle(NOW)
     assert "upkeep_done" in (logs.directory / "collector.log").read_text()
+
+
+def test_the_oldest_answers_go_while_all_together_are_too_large(database, logs):
+    writer = Writer(database)
+    for age in (timedelta(hours=40), timedelta(hours=3), timedelta(hours=2), timedelta(hours=1)):
+        store_cycle(writer, NOW - age)
+    (size,) = {count(database, f"SELECT {part}(octet_length(body)) FROM raw_payloads") for part in ("min", "max")}
+    assert writer.prune_payloads_above(4 * size) == 0
+    assert writer.prune_payloads_above(3 * size - 1) == 2
+    newest = count(database, "SELECT min(received_at) FROM raw_payloads")
+    assert newest == NOW - timedelta(hours=2)
+    assert writer.prune_payloads_above(0) == 2
+
+
+def test_upkeep_keeps_raw_answers_within_their_megabytes(database, logs):
+    writer = Writer(database)
+    noise = hashlib.shake_256(b"noise").digest(700_000)  # does not compress
+    for hours in (3, 2, 1):
+        cycle = writer.begin_cycle("market", NOW, instance="test", folder="", simulated=True)
+        payload = Payload(job=JOB, status=200, body=noise, received_at=NOW - timedelta(hours=hours))
+        writer.write(cycle, [Batch(job=JOB, payloads=(payload,), started_at=NOW, finished_at=NOW)])
+    Upkeep(DatabaseSettings(keep_payloads_mb=2), logs, writer).after_cycle(NOW)
+    assert count(database, "SELECT count(*) FROM raw_payloads") == 2

@@ -66,6 +66,7 @@ JOBS = Table(
     moment("since", "start of the range, inclusive (UTC)", null=True),
     moment("until", "end of the range, exclusive (UTC)", null=True),
     small("row_limit", "assets to rank, levels a side", null=True),
+    text("stands_for", "the instrument that the rows fill, when another provider answers for it", null=True),
     text("state", "ok, failed or skipped"),
     text("error", "one line; empty when ok"),
     small("rows_written", "rows inserted or changed"),

@@ -23,8 +23,9 @@ COVERAGE = Table(
     PrimaryKeyConstraint("instrument_id", "dataset", "interval", "since"),
     one_of("state", "observed", "filled", "provider_has_none", "missing", "pending"),
     CheckConstraint("since < until", name="window"),
-    Index("ix_coverage_holes", "next_try_at", postgresql_where="state IN ('missing', 'pending')"),
+    Index("ix_coverage_holes", "next_try_at", postgresql_where="next_try_at IS NOT NULL"),
     comment="Every wanted window of every series in exactly one state; windows of a series do not overlap",
+    postgresql_with={"fillfactor": 50},  # every cycle makes the last window of every series longer: room on the page
 )
 
 REVISIONS = Table(

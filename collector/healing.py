@@ -1,0 +1,157 @@
+"""Healing: turns missing windows whose turn has come into jobs, within what the providers' limits leave.
+
+The provider of the series is asked twice; then those that trade the same thing take turns with it. What the provider's
+history does not reach is asked of the others only. Windows are handed out as pending, the newest data first.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from collector.coverage import NOBODY, OLDER, OWN_TRIES, Event, Finding, Series, State, Window
+from collector.records import Dataset, Instrument, Interval, Job
+from collector.sources.base import Cost, Limit
+from collector.storage.coverage import CoverageStore
+from collector.storage.reader import Reader
+from collector.storage.stored import StoredInstrument
+
+CHUNK_BARS = 1500  # of one job: three pages of Binance, five of OKX; what a failure costs stays small
+DUE_AT_ONCE = 500  # windows looked at in one cycle
+
+Equivalents = Callable[[Instrument, Sequence[StoredInstrument]], Sequence[Instrument]]
+"""Returns the instruments of other venues that mean the same as the first argument, best first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healable:
+    """A provider that can be asked for the past."""
+
+    intervals: Sequence[Interval]  # of candles
+    calls: Callable[[Job], Sequence[Cost]]
+    limits: Sequence[Limit]
+
+
+class Healer:
+    """Decides what to fetch again; owned by the thread that runs the cycles. Raises StorageError."""
+
+    def __init__(
+        self,
+        store: CoverageStore,
+        reader: Reader,
+        providers: Mapping[str, Healable],
+        *,
+        share: float,
+        equivalents: Equivalents = lambda _wanted, _stored: (),
+    ) -> None:
+        """`share` is the part of every limit that healing may take, as 0.09."""
+        self._store = store
+        self._reader = reader
+        self._providers = providers
+        self._share = share
+        self._equivalents = equivalents
+
+    def jobs(self, now: datetime, seconds: float) -> list[Job]:
+        """Return the jobs that `seconds` leave room for and mark their windows as pending."""
+        due = self._store.due(now, DUE_AT_ONCE) if seconds > 0 else []
+        if not due:
+            return []
+        stored = self._reader.load_instruments()
+        by_id = {row.instrument.id: row for row in stored}
+        room = Room(self._providers, self._share, seconds)
+        jobs: list[Job] = []
+        marks: list[tuple[Series, Finding]] = []
+        for series, window in due:
+            row = by_id.get(series.instrument)
+            asked = self._whom(series, window, row, stored) if row else None
+            if asked is None:
+                if window.reason == OLDER and window.attempts >= OWN_TRIES:
+                    marks.append((series, _finding(window, Event.EXHAUSTED, NOBODY)))
+                continue
+            assert row is not None  # noqa: S101 - nobody is asked for what is unknown
+            for job in cut(series, window.since, window.until, asked, row.instrument):
+                if not room.take(job):
+                    break
+                jobs.append(job)
+                marks.append((series, asked_for(job)))
+        self._store.mark(marks)
+        return jobs
+
+    def _whom(
+        self, series: Series, window: Window, row: StoredInstrument, stored: Sequence[StoredInstrument]
+    ) -> Instrument | None:
+        """Return the instrument to ask for, the series' own or an equal one; None when nobody is left."""
+        wanted = row.instrument
+        own = [wanted] if wanted.venue in self._providers and row.gone_at is None else []
+        if own and window.attempts < OWN_TRIES and window.state is not State.PROVIDER_HAS_NONE:
+            return wanted
+        others = self._others(series, wanted, stored)
+        tries = max(0, window.attempts - OWN_TRIES)
+        if window.reason == OLDER:
+            return others[tries] if tries < len(others) else None
+        ring = [*others, *own]
+        return ring[tries % len(ring)] if ring else None
+
+    def _others(self, series: Series, wanted: Instrument, stored: Sequence[StoredInstrument]) -> Sequence[Instrument]:
+        if series.dataset is not Dataset.CANDLES:  # funding is a venue's own
+            return ()
+        found = self._equivalents(wanted, stored)
+        return [
+            item
+            for item in found
+            if item.venue in self._providers and series.interval in self._providers[item.venue].intervals
+        ]
+
+
+def _finding(window: Window, event: Event, reason: str) -> Finding:
+    return Finding(since=window.since, until=window.until, event=event, source=window.source, reason=reason)
+
+
+def asked_for(job: Job, reason: str = "") -> Finding:
+    """Return what it means for a window that a job is on its way."""
+    assert job.since is not None  # noqa: S101 - jobs made here name their range
+    assert job.until is not None  # noqa: S101
+    return Finding(since=job.since, until=job.until, event=Event.ASKED, source=job.source, reason=reason)
+
+
+def cut(series: Series, since: datetime, until: datetime, asked: Instrument, wanted: Instrument) -> Iterator[Job]:
+    """Yield the jobs that fetch [since, until) of a series, the newest first; `asked` is whose data it will be."""
+    width = until - since if series.interval is None else CHUNK_BARS * series.interval.width
+    end = until
+    while end > since:
+        start = max(since, end - width)
+        yield Job(
+            source=asked.venue,
+            dataset=series.dataset,
+            instruments=(asked,),
+            interval=series.interval,
+            since=start,
+            until=end,
+            stands_for=None if asked.id == wanted.id else wanted,
+        )
+        end = start
+
+
+class Room:
+    """What healing may still take of each limit in the time that is left."""
+
+    def __init__(self, providers: Mapping[str, Healable], share: float, seconds: float) -> None:
+        self._calls = {name: provider.calls for name, provider in providers.items()}
+        self._left: dict[tuple[str, str], float] = {}
+        for name, provider in providers.items():
+            for limit in provider.limits:
+                units = limit.capacity * share * (timedelta(seconds=seconds) / limit.window)
+                key = (name, limit.scope)
+                self._left[key] = min(units, self._left.get(key, units))
+
+    def take(self, job: Job) -> bool:
+        """Return whether a job fits, and count it if so."""
+        needed: dict[tuple[str, str], float] = {}
+        for cost in self._calls[job.source](job):
+            key = (job.source, cost.scope)
+            needed[key] = needed.get(key, 0) + cost.weight
+        metered = {key: weight for key, weight in needed.items() if key in self._left}
+        if any(weight > self._left[key] for key, weight in metered.items()):
+            return False
+        for key, weight in metered.items():
+            self._left[key] -= weight
+        return True

@@ -1,0 +1,97 @@
+"""`gaps` and `backfill` as a person uses them: what they print, where, and their exit status."""
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from collector.clock import SystemClock
+from tests.acceptance.program import NOBODY
+
+SERIES = "okx:BTC-USDT:perp/1m"
+
+
+@pytest.fixture(scope="module")
+def collected(install, venues):
+    """A program that has run one cycle."""
+    program = install(venues.base_urls)
+    assert program.run("once").status == 0
+    return program
+
+
+def hours_ago(hours):
+    now = SystemClock().now().replace(minute=0, second=0, microsecond=0)
+    return (now - timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M")
+
+
+def test_after_a_good_cycle_every_series_is_one_observed_window(collected):
+    states = collected.rows(
+        "SELECT state, count(*), count(DISTINCT (instrument_id, interval)) FROM coverage GROUP BY 1"
+    )
+    assert [state for state, *_ in states] == ["observed"]
+    assert states[0][1] == states[0][2] == 8 * 3
+    result = collected.run("gaps")
+    assert result.status == 0
+    assert "gaps: 0 windows missing (0 bars), 0 that the provider does not have" in result.out
+
+
+def test_gaps_of_a_series_show_all_its_windows_as_text_and_as_json(collected):
+    result = collected.run("gaps", SERIES)
+    assert re.search(rf"{re.escape(SERIES)}  .* 250 +observed +okx", result.out)
+    (window,) = collected.run("gaps", SERIES, "--json").json["windows"]
+    assert (window["series"], window["bars"], window["state"], window["reason"]) == (SERIES, 250, "observed", "")
+
+
+def test_a_series_that_does_not_exist_is_refused_in_one_line(collected):
+    result = collected.run("gaps", "okx:NOPE")
+    assert result.status == 2
+    assert "no series begins like this" in result.complaint
+
+
+def test_a_deleted_bar_is_found_by_a_rescan_and_fetched_by_backfill(collected):
+    collected.rows(
+        "DELETE FROM candles c USING instruments i WHERE i.instrument_id = c.instrument_id AND c.interval = '1m' "
+        "AND i.instrument = 'okx:BTC-USDT:perp' AND c.open_time = (SELECT min(open_time) + interval '7 min' "
+        "FROM candles d WHERE d.instrument_id = c.instrument_id AND d.interval = '1m')"
+    )
+    found = collected.run("gaps", "--rescan", "--json").json["windows"]
+    assert [(item["series"], item["bars"], item["state"]) for item in found] == [(SERIES, 1, "missing")]
+    result = collected.run("backfill", SERIES, "--from", found[0]["since"][:19].replace(" ", "T"), "--to", hours_ago(0))
+    assert result.status == 0, result.err
+    assert "1 rows stored or changed" in result.out
+    assert collected.run("gaps", "--json").json["windows"] == []
+
+
+def test_backfill_fetches_further_back_and_shows_how_far_it_is(collected):
+    result = collected.run("backfill", SERIES, "--from", hours_ago(60), "--to", hours_ago(20))
+    assert result.status == 0, result.err
+    assert "(100 %)" in result.err
+    assert "bars/s" in result.err
+    assert f"{SERIES}: 2,400 rows stored or changed" in result.out
+    assert collected.cycles()[-1] == ("backfill", "ok")
+    again = collected.run("backfill", SERIES, "--from", hours_ago(60), "--to", hours_ago(20))
+    assert (again.status, "0 rows stored" in again.out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["okx:BTC-USDT:perp", "--from", "2026-01-01"], "names no series; write it like okx:BTC-USDT:perp/1m"),
+        ([SERIES, "--from", "yesterday"], "--from: 'yesterday' is no date"),
+        (["okx:NO-NO:perp/1m", "--from", "2026-01-01"], "no such instrument is known"),
+        ([SERIES, "--from", "2026-01-01", "--source", "nowhere"], "--source: 'nowhere' is not enabled"),
+    ],
+)
+def test_a_range_that_cannot_be_meant_is_refused_in_one_line(collected, words, said):
+    result = collected.run("backfill", *words)
+    assert result.status == 2
+    assert said in result.err
+
+
+def test_a_provider_that_is_away_is_told_window_by_window(collected):
+    words = ["backfill", SERIES, "--from", hours_ago(100), "--to", hours_ago(99)]
+    away = {f"COLLECTOR_SOURCES__{name.upper()}__BASE_URL": address for name, address in NOBODY.items()}
+    result = collected.run(*words, **away)
+    assert result.status == 1
+    assert re.search(rf"{re.escape(SERIES)} .* 60 +missing +okx", result.out)
+    assert collected.run(*words).status == 0
