@@ -5,34 +5,23 @@ dead provider delays nobody else. Every batch that was written stays written, wh
 """
 
 import contextvars
-import json
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from collector.clock import Clock
-from collector.errors import (
-    StorageError,
-    StorageUnavailable,
-)
+from collector.errors import StorageError, StorageUnavailable
 from collector.indicators.service import IndicatorService
-from collector.log import CycleFolder, cycle_folder, get_logger
+from collector.log import cycle_folder, get_logger
 from collector.plan import Known, Task, due_tasks, plan_stage
-from collector.records import (
-    Batch,
-    CycleReport,
-    CycleState,
-    Dataset,
-    Interval,
-    Job,
-    SourceReport,
-    WriteResult,
-)
+from collector.records import Batch, CycleReport, Dataset, Interval, Job, WriteResult
+from collector.scrutiny import Scrutiny
 from collector.storage.writer import Writer
+from collector.telling import Teller, report_of, write_report
 from collector.worker import Run, Source, Tally, Worker
 
 GROUP_BATCHES = 64  # batches in one transaction at most; a commit costs as much as about 50 rows
@@ -43,8 +32,7 @@ WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memo
 STORE_ATTEMPTS = 4
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
 PROGRESS_EVERY_S = 5.0
-CLOCK_OFF_S = 10.0
-CLOCK_SAID_EVERY_S = 3_600.0
+MENDING_S = 60.0  # healing takes its share of so much time at most: a long cycle would keep the others waiting
 QUIET_S = 1.0  # without a batch: then pauses that other processes met are looked for
 
 T = TypeVar("T")
@@ -70,6 +58,16 @@ class Keeper(Protocol):
         """Store what changed and obey what others stored; often enough is up to it."""
 
 
+class Mender(Protocol):
+    """Knows whom to ask for what did not come."""
+
+    def jobs(self, now: datetime, seconds: float, *, failed: Sequence[Job] = ()) -> Sequence[Job]:
+        """Return jobs that stand in for failed ones, then those for older holes, within what `seconds` leave."""
+
+    def adapt(self, batch: Batch) -> Batch:
+        """Return what a provider gave in place of another as rows of what was wanted; their source stays."""
+
+
 class CycleRunner:
     """Runs one cycle at a time; owned by one thread."""
 
@@ -88,6 +86,8 @@ class CycleRunner:
         instance: str,
         simulated: bool,
         budgets: Keeper | None = None,
+        mender: Mender | None = None,
+        scrutiny: Scrutiny | None = None,
         stopping: threading.Event | None = None,
     ) -> None:
         self._sources = {source.name: source for source in sources}
@@ -102,11 +102,12 @@ class CycleRunner:
         self._instance = instance
         self._simulated = simulated
         self._budgets = budgets
+        self._mender = mender
+        self._scrutiny = scrutiny
+        self._teller = Teller(sources, clock)
         self._log = get_logger("Collector")
         self._database_log = get_logger("Database")
         self._caught_up = False  # whether stored candles without indicators were looked for: a crash leaves some
-        self._clock_notes = ClockNotes(clock)
-        self._down: set[str] = set()  # sources whose outage was said already
         self._stopping = stopping or threading.Event()  # the clock's own event, so that it ends every wait too
 
     def stop(self) -> None:
@@ -139,28 +140,58 @@ class CycleRunner:
                 run.storage_failed = True
             finally:
                 run.over = True
-            report = self._report(run, started_at)
+            report = report_of(run, self._sources, started_at, self._clock.now(), simulated=self._simulated)
             self._patiently("finish_repeated", lambda: self._writer.finish_cycle(report))
             if folder:
-                _write_report(folder, report)
-            self._say(run, report)
+                write_report(folder, report)
+            self._teller.say(run, report)
         return report
 
     def _work(self, run: Run) -> None:
         give_up_at = self._clock.monotonic() + self._deadlines[run.cadence].total_seconds()
         for source in self._sources.values():
             source.venue.begin(give_up_at)
+        self._start_scrutiny()
         for tasks in due_tasks(self._tasks, run.cadence, self._follower.last_ok()):
             if tasks:  # after a stop too: what is not fetched is reported as skipped
                 self._stage(run, tasks, give_up_at)
+        self._mend(run, give_up_at)
         self._compute(run)
+        if self._scrutiny is not None:
+            run.suspects += len(self._scrutiny.compare_sources(run.cycle_id).suspects)
+
+    def _start_scrutiny(self) -> None:
+        """Read the last stored prices, if they can be read: without them no jump is noticed, and rows are stored."""
+        if self._scrutiny is not None:
+            try:
+                self._scrutiny.start()
+            except StorageError as error:
+                self._database_log.warning("last_prices_unknown", reason=str(error))
 
     def _stage(self, run: Run, tasks: Sequence[Task], give_up_at: float) -> None:
         """Run every job of a stage; afterwards decide anew what is followed when ranks or prices came."""
         known = self._follower.known(tasks, self._clock.now())
         if not self._caught_up:
             run.touch_stored(known)
-        jobs = plan_stage(tasks, known)
+        self._fetch(run, plan_stage(tasks, known), give_up_at)
+        if any(task.dataset in (Dataset.MARKETS, Dataset.TICKERS, Dataset.MARK_PRICES) for task in tasks):
+            self._follower.refresh()
+
+    def _mend(self, run: Run, give_up_at: float) -> None:
+        """Ask other providers for what failed in this cycle, then for what earlier ones missed."""
+        seconds = min(give_up_at - self._clock.monotonic(), MENDING_S)
+        if self._mender is None or self._stopping.is_set() or seconds <= 0:
+            return
+        run.mending = True
+        try:
+            jobs = self._mender.jobs(self._clock.now(), seconds, failed=tuple(run.failed))
+        except StorageError as error:
+            self._database_log.warning("holes_unknown", reason=str(error))
+            return
+        self._fetch(run, jobs, give_up_at)
+
+    def _fetch(self, run: Run, jobs: Sequence[Job], give_up_at: float) -> None:
+        """Run jobs side by side, each in the pool of its source, and store what they bring."""
         done: queue.Queue[Batch] = queue.Queue(WAITING_BATCHES)
         for name, source in self._sources.items():
             mine = [job for job in jobs if job.source == name]
@@ -168,8 +199,6 @@ class CycleRunner:
             tally.started = tally.started or self._clock.monotonic()
             _submit(source, [self._worker(run, source, job, done, give_up_at) for job in mine])
         self._store_all(run, done, jobs)
-        if any(task.dataset in (Dataset.MARKETS, Dataset.TICKERS, Dataset.MARK_PRICES) for task in tasks):
-            self._follower.refresh()
 
     def _worker(self, run: Run, source: Source, job: Job, done: "queue.Queue[Batch]", give_up_at: float) -> Worker:
         return Worker(
@@ -207,12 +236,14 @@ class CycleRunner:
                 self._log.info("cycle_progress", cycle=run.cycle_id, jobs_done=stored, jobs=len(jobs))
 
     def _store(self, run: Run, group: Sequence[Batch]) -> None:
-        for batch, result in self._write(run, group):
-            tally = run.tallies[batch.job.source]
-            tally.add(batch, result)
-            tally.finished = self._clock.monotonic()
-            run.keep_rejects([*batch.rejects, *result.rejects])
-            run.touch(batch)
+        if self._mender is not None:
+            group = [self._mender.adapt(batch) for batch in group]
+        pairs = self._write(run, group)
+        for batch, result in pairs:
+            run.tallies[batch.job.source].finished = self._clock.monotonic()
+            run.add(batch, result)
+        if self._scrutiny is not None:
+            run.suspects += self._scrutiny.note(run.cycle_id, [batch for batch, _ in pairs])
 
     def _write(self, run: Run, group: Sequence[Batch]) -> list[tuple[Batch, WriteResult]]:
         """Write a group, repeating while the database is away; then give its rows up and say so."""
@@ -261,92 +292,6 @@ class CycleRunner:
         self._caught_up = not run.storage_failed
         log.info("indicators_computed", series=len(touched), rows=rows, duration_s=self._clock.monotonic() - started)
 
-    def _report(self, run: Run, started_at: datetime) -> CycleReport:
-        sources = tuple(self._source_report(name, tally) for name, tally in run.tallies.items())
-        return CycleReport(
-            cycle_id=run.cycle_id,
-            cadence=run.cadence,
-            state=_state(sources, run.storage_failed),
-            started_at=started_at,
-            finished_at=self._clock.now(),
-            sources=sources,
-            indicator_rows=run.indicator_rows,
-            folder=run.folder.path.name if run.folder else "",
-            simulated=self._simulated,
-        )
-
-    def _source_report(self, name: str, tally: Tally) -> SourceReport:
-        counters = self._sources[name].venue.counters()
-        return SourceReport(
-            source=name,
-            jobs_ok=tally.jobs_ok,
-            jobs_failed=tally.jobs_failed,
-            jobs_skipped=tally.jobs_skipped,
-            requests=counters.requests,
-            retries=counters.retries,
-            refused=counters.refused,
-            waited_s=round(counters.waited_s, 3),
-            clock_offset_s=self._sources[name].venue.clock_offset(),
-            rows=dict(tally.rows),
-            unchanged=tally.unchanged,
-            rejects=tally.rejects,
-            errors=tuple(tally.errors),
-            duration_s=round(max(0.0, tally.finished - tally.started), 3),
-        )
-
-    def _say(self, run: Run, report: CycleReport) -> None:
-        """Log the end of the cycle; an outage once when it begins and once when it is over."""
-        for part in report.sources:
-            log = get_logger(self._sources[part.source].service)
-            self._clock_notes.say(self._sources[part.source].service, part)
-            if part.jobs_ok + part.jobs_failed + part.jobs_skipped:
-                log.info("source_finished", **_fields(part))
-            unreachable = run.tallies[part.source].unreachable
-            if unreachable and not part.jobs_ok and part.source not in self._down:
-                self._down.add(part.source)
-                log.warning(
-                    "source_unreachable",
-                    reason=unreachable,
-                    remedy="next try on schedule; see everything without a network with: make demo",
-                )
-            elif part.jobs_ok and part.source in self._down:
-                self._down.discard(part.source)
-                log.warning("source_is_back")
-        rows = sum(sum(part.rows.values()) for part in report.sources)
-        self._database_log.info("rows_stored", cycle=report.cycle_id, **_by_table(report))
-        seconds = (report.finished_at - report.started_at).total_seconds()
-        self._log.info(
-            "cycle_finished",
-            cycle=report.cycle_id,
-            cadence=report.cadence,
-            state=report.state.value,
-            rows=rows,
-            indicator_rows=report.indicator_rows,
-            failed_jobs=sum(part.jobs_failed for part in report.sources),
-            skipped_jobs=sum(part.jobs_skipped for part in report.sources),
-            duration_s=seconds,
-            folder=report.folder,
-        )
-
-
-class ClockNotes:
-    """Says that a provider's clock is off, once an hour."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._said_at: dict[str, float] = {}
-
-    def say(self, service: str, part: SourceReport) -> None:
-        """Warn when the clocks differ by more than 10 s: bars would close too late, or look closed too early."""
-        now = self._clock.monotonic()
-        if part.clock_offset_s is None or abs(part.clock_offset_s) <= CLOCK_OFF_S:
-            return
-        if now - self._said_at.get(part.source, float("-inf")) >= CLOCK_SAID_EVERY_S:
-            self._said_at[part.source] = now
-            get_logger(service).warning(
-                "provider_clock_off", offset_s=part.clock_offset_s, remedy="check this machine's clock (NTP)"
-            )
-
 
 def _submit(source: Source, workers: Sequence[Worker]) -> None:
     for worker in workers:
@@ -377,38 +322,3 @@ def _lost(batch: Batch, reason: str) -> Batch:
     if batch.state == "skipped":
         return batch
     return replace(batch, records=(), state="failed", error=batch.error or f"not stored: {reason}")
-
-
-def _state(sources: Sequence[SourceReport], storage_failed: bool) -> CycleState:
-    done = sum(part.jobs_ok for part in sources)
-    lost = sum(part.jobs_failed + part.jobs_skipped for part in sources)
-    if lost == 0 and not storage_failed:
-        return CycleState.OK
-    return CycleState.PARTIAL if done else CycleState.FAILED
-
-
-def _by_table(report: CycleReport) -> dict[str, int]:
-    counts: dict[str, int] = {"indicators": report.indicator_rows} if report.indicator_rows else {}
-    for part in report.sources:
-        for table, count in part.rows.items():
-            counts[table] = counts.get(table, 0) + count
-    return counts
-
-
-def _fields(part: SourceReport) -> dict[str, Any]:
-    row = asdict(part)
-    del row["source"]
-    row["rows"] = sum(part.rows.values())
-    row["errors"] = len(part.errors)
-    return row
-
-
-def _write_report(folder: CycleFolder, report: CycleReport) -> None:
-    try:
-        folder.write_file("report.json", json.dumps(asdict(report), default=_plain, indent=1) + "\n")
-    except OSError as error:
-        get_logger("Collector").warning("report_unwritable", folder=folder.path, reason=error.strerror)
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

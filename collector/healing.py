@@ -5,11 +5,12 @@ history does not reach is asked of the others only. Windows are handed out as pe
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 
-from collector.coverage import NOBODY, OLDER, OWN_TRIES, Event, Finding, Series, State, Window
-from collector.records import Dataset, Instrument, Interval, Job
+from collector.coverage import NOBODY, OLDER, OWN_TRIES, Event, Finding, Series, State, Window, series_of
+from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job
 from collector.sources.base import Cost, Limit
 from collector.storage.coverage import CoverageStore
 from collector.storage.reader import Reader
@@ -50,31 +51,52 @@ class Healer:
         self._share = share
         self._equivalents = equivalents
 
-    def jobs(self, now: datetime, seconds: float) -> list[Job]:
-        """Return the jobs that `seconds` leave room for and mark their windows as pending."""
+    def jobs(self, now: datetime, seconds: float, *, failed: Sequence[Job] = ()) -> list[Job]:
+        """Return the jobs that `seconds` leave room for: stand-ins for `failed` ones, then the windows due.
+
+        The windows are marked as pending. A failed job is asked of the first provider that has no failures itself.
+        """
         due = self._store.due(now, DUE_AT_ONCE) if seconds > 0 else []
-        if not due:
+        lost = [(job, *found) for job in failed if (found := series_of(job)) is not None]
+        if seconds <= 0 or not (due or lost):
             return []
         stored = self._reader.load_instruments()
-        by_id = {row.instrument.id: row for row in stored}
         room = Room(self._providers, self._share, seconds)
+        down = {job.source for job in failed}
+        jobs: list[Job] = []
+        for job, series, wanted in lost:
+            others = [item for item in self._others(series, wanted, stored) if item.venue not in down]
+            if others and job.since is not None and job.until is not None:
+                jobs += takewhile(room.take, cut(series, job.since, job.until, others[0], wanted))
+        return jobs + self._holes(due, stored, room)
+
+    def _holes(
+        self, due: Sequence[tuple[Series, Window]], stored: Sequence[StoredInstrument], room: "Room"
+    ) -> list[Job]:
+        """Return the jobs for windows whose turn has come, as far as there is room, and mark them as asked for."""
+        by_id = {row.instrument.id: row for row in stored}
         jobs: list[Job] = []
         marks: list[tuple[Series, Finding]] = []
         for series, window in due:
             row = by_id.get(series.instrument)
             asked = self._whom(series, window, row, stored) if row else None
-            if asked is None:
+            if row is None or asked is None:
                 if window.reason == OLDER and window.attempts >= OWN_TRIES:
                     marks.append((series, _finding(window, Event.EXHAUSTED, NOBODY)))
                 continue
-            assert row is not None  # noqa: S101 - nobody is asked for what is unknown
-            for job in cut(series, window.since, window.until, asked, row.instrument):
-                if not room.take(job):
-                    break
+            for job in takewhile(room.take, cut(series, window.since, window.until, asked, row.instrument)):
                 jobs.append(job)
                 marks.append((series, asked_for(job)))
         self._store.mark(marks)
         return jobs
+
+    def adapt(self, batch: Batch) -> Batch:
+        """Return the batch with its candles as those of the instrument that they fill; their source stays."""
+        wanted = batch.job.stands_for
+        if wanted is None:
+            return batch
+        records = (replace(item, instrument=wanted) if isinstance(item, Candle) else item for item in batch.records)
+        return replace(batch, records=tuple(records))
 
     def _whom(
         self, series: Series, window: Window, row: StoredInstrument, stored: Sequence[StoredInstrument]

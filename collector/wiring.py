@@ -19,6 +19,7 @@ from collector.config import ROOT, CadenceSettings, Settings, SourceSettings, cr
 from collector.cycle import CycleRunner
 from collector.errors import ConfigError
 from collector.following import DatabaseFollower
+from collector.healing import Healable, Healer
 from collector.http import Timeouts, Venue
 from collector.indicators.extra import load_extra
 from collector.indicators.service import IndicatorService
@@ -29,6 +30,7 @@ from collector.resilience.breaker import Breaker
 from collector.resilience.quota import Quota
 from collector.resilience.retry import BUDGET_SHARE
 from collector.scheduler import STOP_SIGNALS, Daemon
+from collector.scrutiny import Scrutiny
 from collector.sources import SOURCES
 from collector.sources.base import Collector, Limit, Plan
 from collector.status import Overview, load_overview
@@ -38,7 +40,9 @@ from collector.storage.embedded import EmbeddedPostgres, find_postgres
 from collector.storage.providers import ProviderStore
 from collector.storage.reader import Reader
 from collector.storage.schema import head as schema_head
+from collector.storage.suspects import Suspects
 from collector.storage.writer import Writer
+from collector.suspicion import Bounds
 from collector.upkeep import Upkeep
 from collector.worker import Source
 
@@ -338,9 +342,28 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
             instance=f"{socket.gethostname()}:{os.getpid()}",
             simulated=settings.simulated,
             budgets=budgets,
+            mender=build_healer(settings, sources, database),
+            scrutiny=build_scrutiny(settings, database, clock),
             stopping=stopping,
         )
         yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer))
+
+
+def build_healer(settings: Settings, sources: Sequence[Source], database: Database) -> Healer:
+    """Return what fills holes, with the share of every limit that the schedule leaves for it."""
+    providers = {}
+    for source in sources:
+        kind, part = _source_class(source.name, settings), settings.sources[source.name]
+        limits = _limits(source.name, part, _plan(source.name, kind, part))
+        providers[source.name] = Healable(intervals=kind.intervals, calls=kind.calls, limits=limits)
+    share = (1 - settings.http.reserve_pct / 100) * settings.http.healing_pct / 100
+    return Healer(CoverageStore(database), Reader(database), providers, share=share)
+
+
+def build_scrutiny(settings: Settings, database: Database, clock: Clock) -> Scrutiny:
+    """Return what doubts stored values, with the configured bounds."""
+    bounds = Bounds(jump_pct=settings.checks.jump_pct, divergence_pct=settings.checks.divergence_pct)
+    return Scrutiny(Suspects(database), bounds=bounds, clock=clock)
 
 
 def _keep_budgets(settings: Settings, sources: Sequence[Source], database: Database, clock: Clock) -> BudgetKeeper:

@@ -6,6 +6,7 @@ A worker fetches, parses and checks; it always delivers exactly one batch, whate
 import contextlib
 import json
 import queue
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -75,8 +76,29 @@ class Run:
         self.tallies = tallies
         self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # no indicators yet -> first open time
         self.indicator_rows = 0
+        self.failed: list[Job] = []  # that other providers may stand in for
+        self.mending = False  # its own jobs are done; now come those for what is missing
+        self.filled: Counter[str] = Counter()  # provider -> rows it gave in place of another one
+        self.healed = 0  # rows of windows that an earlier cycle missed
+        self.revisions = 0
+        self.suspects = 0
+        self.spooled = 0
         self.storage_failed = False
         self.over = False  # nobody takes batches any more
+
+    def add(self, batch: Batch, result: WriteResult) -> None:
+        """Count one batch that was written, or given up."""
+        self.tallies[batch.job.source].add(batch, result)
+        self.revisions += result.revised
+        rows = sum(result.written.values())
+        if batch.job.stands_for is not None and rows:
+            self.filled[batch.job.source] += rows
+        if self.mending and _lost(batch.job) not in map(_lost, self.failed):
+            self.healed += rows
+        if batch.state == "failed" and not self.mending:
+            self.failed.append(batch.job)
+        self.keep_rejects([*batch.rejects, *result.rejects])
+        self.touch(batch)
 
     def touch_stored(self, known: Known) -> None:
         """Look at every stored series from its end: bars before it that lack indicators are computed."""
@@ -117,6 +139,12 @@ class Run:
             yield
         except OSError as error:
             get_logger("Collector").warning("cycle_folder_unwritable", file=error.filename, reason=error.strerror)
+
+
+def _lost(job: Job) -> tuple[Dataset, Instrument | None, Interval | None, datetime | None]:
+    """Return what a job is about, whoever is asked for it."""
+    wanted = job.stands_for or (job.instruments[0] if len(job.instruments) == 1 else None)
+    return job.dataset, wanted, job.interval, job.since
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,7 +191,7 @@ class Worker:
             rejects=tuple(rejects),
             payloads=tuple(payloads),
         )
-        checked = validate.check(batch, now=self.clock.now())
+        checked = validate.check(batch, now=batch.finished_at or started_at)
         get_logger(self.source.service).debug(
             "job_done",
             state=checked.state,

@@ -113,8 +113,9 @@ def _candle_jobs(task: Task, known: Known, instrument: Instrument) -> Iterator[J
     for interval in task.intervals:
         newest = last_closed_open(known.now - SETTLE, interval)
         last = known.last_opens.get((instrument.id, interval))
-        since = newest - (task.history - 1) * interval.width if last is None else last + interval.width
-        if since <= newest:
+        # The newest stored bar is read once more: the second reading proves it final, or shows that it changed.
+        since = newest - (task.history - 1) * interval.width if last is None else last
+        if last is None or last < newest:
             yield Job(
                 source=task.source,
                 dataset=task.dataset,

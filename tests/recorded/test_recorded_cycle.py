@@ -60,6 +60,7 @@ def _environment(url: str, addresses: dict[str, str], logs: Path) -> dict[str, s
         "COLLECTOR_DATABASE__URL": url,
         "COLLECTOR_LOGS__DIRECTORY": str(logs),
         "COLLECTOR_LOGS__LEVEL": "DEBUG",
+        "COLLECTOR_HTTP__HEALING_PCT": "0",  # an answer played again later would show a bar as over that was not
         "COLLECTOR_UNIVERSE__INCLUDE": "bitcoin",
         "COLLECTOR_UNIVERSE__INCLUDE_INSTRUMENTS": ", ".join(FOLLOWED),
         "COLLECTOR_INDICATORS__INTERVALS": "1m, 1h, 4h, 1d",

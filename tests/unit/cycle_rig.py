@@ -89,6 +89,9 @@ class Rig:
         )
         service = IndicatorService(self.reader, intervals=self.settings.indicators.intervals) if indicators else None
         deadline = parts.pop("deadline", None)
+        real = self.sources[: len(enabled)]
+        parts.setdefault("mender", wiring.build_healer(self.settings, real, database) if enabled else None)
+        parts.setdefault("scrutiny", wiring.build_scrutiny(self.settings, database, clock))
         self.runner = CycleRunner(
             sources=self.sources,
             tasks=self.tasks,

@@ -53,11 +53,11 @@ def test_a_new_series_asks_for_its_history_up_to_the_last_closed_bar():
     assert job.instruments == (BTC,)
 
 
-def test_a_stored_series_goes_on_after_its_last_bar():
+def test_a_stored_series_goes_on_with_its_last_bar_read_once_more():
     last = {(BTC.id, Interval.M1): datetime(2026, 3, 11, 14, 33, tzinfo=UTC)}
     (job,) = plan_jobs(candles(Interval.M1), known(last_opens=last))
     assert (job.since, job.until) == (
-        datetime(2026, 3, 11, 14, 34, tzinfo=UTC),
+        datetime(2026, 3, 11, 14, 33, tzinfo=UTC),
         datetime(2026, 3, 11, 14, 37, tzinfo=UTC),
     )
 

@@ -1,0 +1,125 @@
+"""What a cycle does beyond its schedule: fills holes, reads last bars twice, and doubts prices; on real databases."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from collector.errors import StorageUnavailable
+from collector.records import CycleState
+from collector.storage.coverage import CoverageStore
+from collector.storage.database import Database
+from tests.unit.cycle_rig import Everything, Rig, Stand, bars, frozen_market, only
+
+MINUTE = timedelta(minutes=1)
+BARS = "SELECT open_time, open, high, low, close, volume FROM candles c JOIN instruments i USING (instrument_id) "
+BTC = "i.instrument = 'okx:BTC-USDT:perp' AND interval = '1m'"
+
+
+@pytest.fixture
+def database(migrated_url, clock):
+    """A database that lives in the time of the test, as holes and the moments of their next try do."""
+    opened = Database(migrated_url, clock=clock)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def rig(database, clock, tmp_path):
+    with (
+        frozen_market(clock) as simulator,
+        Rig(database, clock, tmp_path, only("coingecko", "okx"), simulator=simulator) as rig,
+    ):
+        assert rig.run("daily").state is CycleState.OK
+        assert rig.run().state is CycleState.OK
+        yield rig
+
+
+def bars_of_bitcoin(rig):
+    return rig.rows(f"{BARS} WHERE {BTC} ORDER BY open_time")
+
+
+def coverage_of_bitcoin(rig):
+    return rig.rows(f"SELECT since, until, state FROM coverage JOIN instruments i USING (instrument_id) WHERE {BTC}")
+
+
+def test_bars_that_are_gone_are_fetched_again_in_the_next_cycle(rig, clock):
+    before = bars_of_bitcoin(rig)
+    assert len(before) == 20
+    lost = [row[0] for row in before[5:8]] + [before[12][0]]  # three bars and a single one
+    rig.execute(
+        "DELETE FROM candles c USING instruments i WHERE i.instrument_id = c.instrument_id "
+        f"AND {BTC} AND open_time = ANY(:lost)",
+        lost=lost,
+    )
+    CoverageStore(rig.database).scan(again=True)
+    assert sorted((row[0], row[1]) for row in coverage_of_bitcoin(rig) if row[2] == "missing") == [
+        (lost[0], lost[2] + MINUTE),
+        (lost[3], lost[3] + MINUTE),
+    ]
+    report = rig.run()
+    assert bars_of_bitcoin(rig) == before
+    assert report.healed == 4
+    assert coverage_of_bitcoin(rig) == [(before[0][0], before[-1][0] + MINUTE, "observed")]
+    (line,) = [line for line in rig.log(report, "Collector") if "cycle_finished" in line]
+    assert "healed=4" in line
+
+
+def test_the_newest_bar_is_read_once_more_and_a_change_of_it_is_kept_as_a_revision(rig, clock):
+    opened, *_, close, volume = bars_of_bitcoin(rig)[-1]
+    rig.execute(
+        "UPDATE candles c SET volume = volume + 1 FROM instruments i WHERE i.instrument_id = c.instrument_id "
+        f"AND {BTC} AND open_time = :opened",
+        opened=opened,
+    )
+    clock.advance(60)
+    report = rig.run()
+    assert report.revisions == 1
+    ((old, new),) = rig.rows("SELECT old, new FROM revisions WHERE table_name = 'candles'")
+    assert (Decimal(str(old["volume"])), Decimal(str(new["volume"]))) == (volume + 1, volume)
+    assert bars_of_bitcoin(rig)[-2][4:] == (close, volume)
+
+
+def test_a_second_reading_that_agrees_is_no_revision(rig, clock):
+    clock.advance(60)
+    report = rig.run()
+    assert report.revisions == 0
+    assert len(bars_of_bitcoin(rig)) == 21
+
+
+def test_a_price_far_from_the_one_before_is_stored_and_doubted(database, clock, tmp_path):
+    stand = Stand(bases=("BTC",))
+    with Rig(database, clock, tmp_path, stands=(stand,), follower=Everything([stand], clock)) as rig:
+        assert rig.run().suspects == 0
+        clock.advance(180)
+        stand.on_parse = lambda payload: [
+            bar if place < 2 else replace(bar, high=Decimal(203), close=Decimal(202))
+            for place, bar in enumerate(bars(payload))
+        ]
+        report = rig.run()
+        stored = rig.rows("SELECT close FROM candles ORDER BY open_time DESC LIMIT 1")
+        doubts = rig.rows("SELECT kind, value, reference FROM suspects")
+    assert report.suspects == 1
+    assert stored == [(Decimal(202),)]
+    assert doubts == [("jump", Decimal(203), Decimal(101))]  # the highest price is the one that jumped
+
+
+class Unreadable:
+    """Holes that the database does not tell."""
+
+    def jobs(self, *_, **__):
+        raise StorageUnavailable("read windows: the server closed the connection")
+
+    def adapt(self, batch):
+        return batch
+
+
+def test_an_unreadable_list_of_holes_costs_only_the_healing(database, clock, tmp_path):
+    stand = Stand()
+    follower = Everything([stand], clock)
+    with Rig(database, clock, tmp_path, stands=(stand,), follower=follower, mender=Unreadable()) as rig:
+        report = rig.run()
+        stored = rig.rows("SELECT count(*) FROM candles")
+    assert (report.state, stored) == (CycleState.OK, [(6,)])
+    assert any("holes_unknown" in line for line in (tmp_path / report.folder / "Database.log").read_text().splitlines())
