@@ -174,7 +174,7 @@ class HttpSettings(Section):
     read_timeout_s: float = Field(10.0, gt=0, le=120, description="Longest silence within an answer")
     total_timeout_s: float = Field(15.0, gt=0, le=300, description="Longest time of a call from start to last byte")
     max_body_mb: int = Field(20, ge=1, le=500, description="Largest decompressed answer that is read")
-    reserve_pct: int = Field(10, ge=0, le=90, description="Share of every limit that is left unused")
+    reserve_pct: int = Field(5, ge=0, le=90, description="Share of every limit that is left unused")
     healing_pct: int = Field(
         10, ge=0, le=90, description="Share of what may be used that no schedule plans with: kept for filling holes"
     )
