@@ -1,5 +1,6 @@
 """The daemon: APScheduler starts one cycle at a time, signals stop it cleanly, a watch survives clock jumps."""
 
+import math
 import os
 import signal
 import socket
@@ -23,6 +24,8 @@ from collector.records import CycleReport
 
 WATCH_EVERY_S = 5.0
 JUMP_S = 2.0  # wall and monotonic time that differ by more than this since the last look: the clock was set
+HUNG_DEADLINES = 3  # a cycle that takes this many of its deadlines, and HUNG_S at least, does not end by itself
+HUNG_S = 300.0
 FORCED_EXIT = 70
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -58,7 +61,8 @@ class Daemon:
         self._notify_socket = notify_socket
         self._stop = threading.Event()
         self._error: CollectorError | None = None
-        self._running = ""  # the cadence of the cycle in progress
+        self._running = ""  # the cadence of the last cycle
+        self._hung_at = math.inf  # monotonic; when the cycle in progress counts as hung
         self._log = get_logger("Collector")
         self._scheduler = self._build_scheduler()
 
@@ -110,6 +114,14 @@ class Daemon:
         if self._stop.is_set():
             return
         self._running = cadence
+        patience = max(HUNG_S, HUNG_DEADLINES * self._cadences[cadence].deadline.total_seconds())
+        self._hung_at = self._clock.monotonic() + patience
+        try:
+            self._run(cadence)
+        finally:
+            self._hung_at = math.inf
+
+    def _run(self, cadence: str) -> None:
         try:
             report = self._runner.run(cadence)
         except StorageError as error:
@@ -119,15 +131,18 @@ class Daemon:
             self._error = error
             self._stop.set()
             return
-        if any(part.rows for part in report.sources):
-            self._notify("WATCHDOG=1")  # only stored rows prove that collecting works
+        if report.spooled or any(part.rows for part in report.sources):
+            self._notify("WATCHDOG=1")  # only rows that were kept prove that collecting works
         self._after_cycle(report)
 
     def _watch(self) -> None:
-        """Wait for the stop; re-arm the jobs when the wall clock was set."""
+        """Wait for the stop; re-arm the jobs when the wall clock was set, end the process when a cycle hangs."""
         wall, steady = self._clock.now(), self._clock.monotonic()
         while not self._stop.wait(WATCH_EVERY_S):
             now, ticks = self._clock.now(), self._clock.monotonic()
+            if ticks >= self._hung_at:
+                self._log.error("cycle_hangs", cadence=self._running, remedy="the service manager starts it again")
+                os._exit(FORCED_EXIT)  # a thread that hangs cannot be ended, and what it holds is freed by the kernel
             jump = (now - wall).total_seconds() - (ticks - steady)
             wall, steady = now, ticks
             if abs(jump) > JUMP_S:

@@ -299,6 +299,28 @@ def test_a_second_signal_ends_a_daemon_that_hangs_at_once():
             child.kill()
 
 
+HANGING = STUBBORN.replace("daemon = ", "scheduler.HUNG_S = scheduler.WATCH_EVERY_S = 0.1; daemon = ").replace(
+    "from collector.scheduler import Daemon", "from collector import scheduler; Daemon = scheduler.Daemon"
+)
+
+
+@pytest.mark.parametrize(("deadline", "ends"), [("1s", True), ("1h", False)])
+def test_a_cycle_that_hangs_for_three_deadlines_ends_the_process_with_70(deadline, ends):
+    program = HANGING.replace('CadenceSettings(every="1d")', f'CadenceSettings(every="1d", deadline="{deadline}")')
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=ROOT_FOLDER) as child:
+        try:
+            assert child.stdout.readline() == "running\n"
+            began = REAL.monotonic()
+            if ends:
+                assert child.wait(ENOUGH_S) == 70
+                assert REAL.monotonic() - began >= 2.9
+            else:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    child.wait(1)
+        finally:
+            child.kill()
+
+
 # --------------------------------------------------------------------------- a clock that is set
 
 
