@@ -140,7 +140,7 @@ class Backfill:
                 folder=folder.path.name if folder else "",
                 simulated=self._simulated,
             )
-            run = Run(cycle_id, CADENCE, folder, {asked.venue: Tally()})
+            run = Run(cycle_id, CADENCE, folder, {asked.venue: Tally()}, started_at)
             self._sources[asked.venue].venue.begin(self._clock.monotonic() + LONGEST.total_seconds())
             try:
                 for number in range(ROUNDS):

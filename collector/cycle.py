@@ -5,6 +5,7 @@ dead provider delays nobody else. Every batch that was written stays written, wh
 """
 
 import contextvars
+import math
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,12 @@ from typing import Protocol, TypeVar
 from collector.clock import Clock
 from collector.errors import StorageError, StorageUnavailable
 from collector.indicators.service import IndicatorService
-from collector.log import cycle_folder, get_logger
+from collector.log import CycleFolder, cycle_folder, get_logger
+from collector.outage import Outage, spooled_cycle
 from collector.plan import Known, Task, due_tasks, plan_stage
-from collector.records import Batch, CycleReport, Dataset, Interval, Job, WriteResult
+from collector.records import Batch, CycleReport, CycleState, Dataset, Interval, Job, WriteResult
 from collector.scrutiny import Scrutiny
+from collector.spool import ASKED_AGAIN, SpooledCycle
 from collector.storage.writer import Writer
 from collector.telling import Teller, report_of, write_report
 from collector.worker import Run, Source, Tally, Worker
@@ -30,6 +33,7 @@ SERIES_AT_ONCE = 64  # touched series that are worth a round of indicators while
 GROUP_PAUSE_S = 0.05  # batches that come within this of each other share a transaction
 WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memory stays bounded
 STORE_ATTEMPTS = 4
+AWAY_S = 5.0  # a database that was away for all attempts is left alone for so long
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
 PROGRESS_EVERY_S = 5.0
 MENDING_S = 60.0  # healing takes its share of so much time at most: a long cycle would keep the others waiting
@@ -79,6 +83,7 @@ class CycleRunner:
         deadlines: Mapping[str, timedelta],
         follower: Follower,
         writer: Writer,
+        outage: Outage,
         hold_lock: Callable[[], None],
         indicators: IndicatorService | None,
         clock: Clock,
@@ -104,6 +109,8 @@ class CycleRunner:
         self._budgets = budgets
         self._mender = mender
         self._scrutiny = scrutiny
+        self._outage = outage
+        self._remembered: dict[str, list[tuple[Sequence[Task], Known]]] = {}  # cadence -> stages of its last cycle
         self._teller = Teller(sources, clock)
         self._log = get_logger("Collector")
         self._database_log = get_logger("Database")
@@ -121,17 +128,10 @@ class CycleRunner:
 
         Raises StorageError when it cannot even be recorded, LockHeld when another collector took over meanwhile.
         """
-        self._hold_lock()
         started_at = self._clock.now()
         with cycle_folder(self._log_directory, started_at=started_at, cadence=cadence) as folder:
-            name = folder.path.name if folder else ""
-            for old in self._writer.abandon_running(started_at):  # we hold the lock: nobody works on it any more
-                self._log.warning("cycle_abandoned", cycle=old, reason="its end could not be recorded")
-            cycle_id = self._writer.begin_cycle(
-                cadence, started_at, instance=self._instance, folder=name, simulated=self._simulated
-            )
-            run = Run(cycle_id, cadence, folder, {name: Tally() for name in self._sources})
-            self._log.info("cycle_started", cycle=cycle_id, cadence=cadence, simulated=self._simulated)
+            run = self._begin(cadence, started_at, folder)
+            self._log.info("cycle_started", cycle=run.cycle_id, cadence=cadence, simulated=self._simulated)
             try:
                 self._work(run)
                 self._keep_budgets(now=True)
@@ -141,24 +141,74 @@ class CycleRunner:
             finally:
                 run.over = True
             report = report_of(run, self._sources, started_at, self._clock.now(), simulated=self._simulated)
-            self._patiently("finish_repeated", lambda: self._writer.finish_cycle(report))
+            report = self._finish(run, report)
             if folder:
                 write_report(folder, report)
             self._teller.say(run, report)
         return report
 
+    def _begin(self, cadence: str, started_at: datetime, folder: CycleFolder | None) -> Run:
+        """Open the cycle in the database; while that is away it runs with what the last one of its cadence knew."""
+        tallies = {name: Tally() for name in self._sources}
+        name = folder.path.name if folder else ""
+        try:
+            self._hold_lock()
+            self._outage.finish_old()
+            for old in self._writer.abandon_running(started_at):  # we hold the lock: nobody works on it any more
+                self._log.warning("cycle_abandoned", cycle=old, reason="its end could not be recorded")
+            if rows := self._outage.bring_back():
+                self._database_log.warning("spool_returned", rows=rows)
+            number = self._writer.begin_cycle(
+                cadence, started_at, instance=self._instance, folder=name, simulated=self._simulated
+            )
+        except StorageUnavailable as error:
+            if cadence not in self._remembered:
+                raise
+            self._database_log.error("database_away", reason=str(error), remedy="what is observed goes to the spool")
+            run = Run(0, cadence, folder, tallies, started_at)
+            run.storage_failed, run.away_until = True, math.inf
+        else:
+            run = Run(number, cadence, folder, tallies, started_at)
+        return run
+
+    def _finish(self, run: Run, report: CycleReport) -> CycleReport:
+        """Record the end of the cycle, or remember it until the database is back; return what is told of it."""
+        if not run.cycle_id:
+            self._outage.could_not_begin(self._spooled(run), report)
+            return report
+        try:
+            self._patiently("finish_repeated", lambda: self._writer.finish_cycle(report))
+        except StorageUnavailable as error:
+            self._database_log.error("end_not_recorded", reason=str(error), remedy="repeated before the next cycle")
+            state = CycleState.PARTIAL if report.state is CycleState.OK else report.state
+            report = replace(report, state=state)
+            self._outage.could_not_finish(report)
+        return report
+
+    def _spooled(self, run: Run) -> SpooledCycle:
+        return spooled_cycle(run, instance=self._instance, simulated=self._simulated)
+
     def _work(self, run: Run) -> None:
         give_up_at = self._clock.monotonic() + self._deadlines[run.cadence].total_seconds()
         for source in self._sources.values():
             source.venue.begin(give_up_at)
+        if not run.cycle_id:
+            self._work_from_memory(run, give_up_at)
+            return
         self._start_scrutiny()
-        for tasks in due_tasks(self._tasks, run.cadence, self._follower.last_ok()):
-            if tasks:  # after a stop too: what is not fetched is reported as skipped
-                self._stage(run, tasks, give_up_at)
+        stages = [tasks for tasks in due_tasks(self._tasks, run.cadence, self._follower.last_ok()) if tasks]
+        # After a stop too: what is not fetched is reported as skipped.
+        self._remembered[run.cadence] = [(tasks, self._stage(run, tasks, give_up_at)) for tasks in stages]
         self._mend(run, give_up_at)
         self._compute(run)
-        if self._scrutiny is not None:
+        if self._scrutiny is not None and not run.storage_failed:
             run.suspects += len(self._scrutiny.compare_sources(run.cycle_id).suspects)
+
+    def _work_from_memory(self, run: Run, give_up_at: float) -> None:
+        """Fetch what cannot be asked for again, of everything that the last cycle of this cadence followed."""
+        for tasks, known in self._remembered[run.cadence]:
+            passing = [task for task in tasks if task.dataset not in ASKED_AGAIN]
+            self._fetch(run, plan_stage(passing, replace(known, now=self._clock.now())), give_up_at)
 
     def _start_scrutiny(self) -> None:
         """Read the last stored prices, if they can be read: without them no jump is noticed, and rows are stored."""
@@ -168,14 +218,18 @@ class CycleRunner:
             except StorageError as error:
                 self._database_log.warning("last_prices_unknown", reason=str(error))
 
-    def _stage(self, run: Run, tasks: Sequence[Task], give_up_at: float) -> None:
-        """Run every job of a stage; afterwards decide anew what is followed when ranks or prices came."""
+    def _stage(self, run: Run, tasks: Sequence[Task], give_up_at: float) -> Known:
+        """Run every job of a stage; afterwards decide anew what is followed when ranks or prices came.
+
+        Returns what the stage was planned with.
+        """
         known = self._follower.known(tasks, self._clock.now())
         if not self._caught_up:
             run.touch_stored(known)
         self._fetch(run, plan_stage(tasks, known), give_up_at)
         if any(task.dataset in (Dataset.MARKETS, Dataset.TICKERS, Dataset.MARK_PRICES) for task in tasks):
             self._follower.refresh()
+        return known
 
     def _mend(self, run: Run, give_up_at: float) -> None:
         """Ask other providers for what failed in this cycle, then for what earlier ones missed."""
@@ -242,22 +296,36 @@ class CycleRunner:
         for batch, result in pairs:
             run.tallies[batch.job.source].finished = self._clock.monotonic()
             run.add(batch, result)
-        if self._scrutiny is not None:
+        if self._scrutiny is not None and not run.storage_failed:
             run.suspects += self._scrutiny.note(run.cycle_id, [batch for batch, _ in pairs])
 
     def _write(self, run: Run, group: Sequence[Batch]) -> list[tuple[Batch, WriteResult]]:
-        """Write a group, repeating while the database is away; then give its rows up and say so."""
+        """Write a group, repeating while the database is away; then spool it, or give its rows up and say so."""
+        if self._clock.monotonic() < run.away_until:
+            return self._put_aside(run, group, "the database is away")
         try:
             results = self._patiently("write_repeated", lambda: self._writer.write(run.cycle_id, group))
             return list(zip(group, results, strict=True))
         except StorageUnavailable as error:
-            reason = str(error)
+            run.away_until = self._clock.monotonic() + AWAY_S
+            return self._put_aside(run, group, str(error))
         except StorageError as error:
             if len(group) > 1:  # one batch that cannot be stored must not cost the others
                 return [pair for batch in group for pair in self._write(run, [batch])]
-            reason = str(error)
+            return self._give_up(run, group, str(error))
+
+    def _put_aside(self, run: Run, group: Sequence[Batch], reason: str) -> list[tuple[Batch, WriteResult]]:
+        """Keep on disk what cannot be asked for again; the rest is given up."""
+        kept = self._outage.keep(run, self._spooled(run), group)
+        run.storage_failed = True
+        spooled = {id(batch) for batch in kept}
+        lost = self._give_up(run, [batch for batch in group if id(batch) not in spooled], reason)
+        return [(batch, WriteResult()) for batch in kept] + lost
+
+    def _give_up(self, run: Run, group: Sequence[Batch], reason: str) -> list[tuple[Batch, WriteResult]]:
         rows = sum(len(batch.records) for batch in group)
-        self._database_log.error("rows_lost", batches=len(group), rows=rows, reason=reason)
+        if rows:
+            self._database_log.error("rows_lost", batches=len(group), rows=rows, reason=reason)
         run.storage_failed = True
         return [(_lost(batch, reason), WriteResult()) for batch in group]
 

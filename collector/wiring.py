@@ -24,6 +24,7 @@ from collector.http import Timeouts, Venue
 from collector.indicators.extra import load_extra
 from collector.indicators.service import IndicatorService
 from collector.log import get_logger
+from collector.outage import Outage
 from collector.plan import Account, Proof, Shares, Task, Turns, prove
 from collector.records import CycleReport, Dataset
 from collector.resilience.breaker import Breaker
@@ -33,6 +34,7 @@ from collector.scheduler import STOP_SIGNALS, Daemon
 from collector.scrutiny import Scrutiny
 from collector.sources import SOURCES
 from collector.sources.base import Collector, Limit, Plan
+from collector.spool import Spool
 from collector.status import Overview, load_overview
 from collector.storage.coverage import CoverageStore
 from collector.storage.database import Database, WriterLock
@@ -43,7 +45,7 @@ from collector.storage.schema import head as schema_head
 from collector.storage.suspects import Suspects
 from collector.storage.writer import Writer
 from collector.suspicion import Bounds
-from collector.upkeep import Upkeep
+from collector.upkeep import MEGABYTE, Upkeep
 from collector.worker import Source
 
 SERVICES = {"coingecko": "CoingeckoService", "binance_futures": "BinanceService", "okx": "OkxService"}
@@ -344,6 +346,7 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
             budgets=budgets,
             mender=build_healer(settings, sources, database),
             scrutiny=build_scrutiny(settings, database, clock),
+            outage=build_outage(settings, writer),
             stopping=stopping,
         )
         yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer))
@@ -358,6 +361,11 @@ def build_healer(settings: Settings, sources: Sequence[Source], database: Databa
         providers[source.name] = Healable(intervals=kind.intervals, calls=kind.calls, limits=limits)
     share = (1 - settings.http.reserve_pct / 100) * settings.http.healing_pct / 100
     return Healer(CoverageStore(database), Reader(database), providers, share=share)
+
+
+def build_outage(settings: Settings, writer: Writer) -> Outage:
+    """Return what rides out an outage of the database, with the spool in the data folder."""
+    return Outage(Spool(settings.data_dir / "spool", settings.database.spool_mb * MEGABYTE), writer)
 
 
 def build_scrutiny(settings: Settings, database: Database, clock: Clock) -> Scrutiny:

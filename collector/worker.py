@@ -69,8 +69,17 @@ class Tally:
 class Run:
     """The state of the cycle in progress."""
 
-    def __init__(self, cycle_id: int, cadence: str, folder: CycleFolder | None, tallies: dict[str, Tally]) -> None:
+    def __init__(
+        self,
+        cycle_id: int,
+        cadence: str,
+        folder: CycleFolder | None,
+        tallies: dict[str, Tally],
+        started_at: datetime,
+    ) -> None:
+        """`cycle_id` is 0 while the database does not know the cycle."""
         self.cycle_id = cycle_id
+        self.started_at = started_at
         self.cadence = cadence
         self.folder = folder
         self.tallies = tallies
@@ -84,6 +93,7 @@ class Run:
         self.suspects = 0
         self.spooled = 0
         self.storage_failed = False
+        self.away_until = float("-inf")  # monotonic; before it the database is not tried again
         self.over = False  # nobody takes batches any more
 
     def add(self, batch: Batch, result: WriteResult) -> None:

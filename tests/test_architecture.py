@@ -43,6 +43,8 @@ LEVELS = {
     "collector.universe": 3,
     "collector.budget": 4,
     "collector.cycle": 4,
+    "collector.outage": 4,
+    "collector.spool": 3,
     "collector.telling": 4,
     "collector.worker": 4,
     "collector.following": 4,
@@ -73,7 +75,9 @@ SIDEWAYS = {
     ("collector.instruments", "collector.records"),
     ("collector.sources.base", "collector.records"),
     ("collector.log", "collector.config"),
+    ("collector.cycle", "collector.outage"),
     ("collector.cycle", "collector.scrutiny"),
+    ("collector.outage", "collector.worker"),
     ("collector.cycle", "collector.telling"),
     ("collector.cycle", "collector.worker"),
     ("collector.telling", "collector.worker"),
@@ -115,7 +119,7 @@ PACKAGES = {
     "numpy": {"collector.indicators", "collector.analytics", "collector.storage", "collector.simulator"},
     "pandas": {"collector.analytics"},
     "apscheduler": {"collector.scheduler", "collector.config"},  # config checks cron lines with it
-    "pydantic": {"collector.config"},
+    "pydantic": {"collector.config", "collector.spool"},  # the spool: exact JSON of our records
     "pydantic_settings": {"collector.config"},
     "yaml": {"collector.config"},
     "dotenv": {"collector.config"},

@@ -58,6 +58,9 @@ class DatabaseSettings(Section):
     keep_ledger: PositiveDuration = Field(
         timedelta(days=30), description="How long jobs and rejected rows are kept; cycles stay"
     )
+    spool_mb: int = Field(
+        256, ge=1, description="Most that waits on disk while the database is away, in MB; then the oldest goes"
+    )
 
 
 class LogSettings(Section):
@@ -186,7 +189,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="forbid", frozen=True)
 
     database: DatabaseSettings = Field(DatabaseSettings(), description="Where rows are stored")
-    data_dir: Folder = Field(Path("data"), description="Folder of the embedded database")
+    data_dir: Folder = Field(
+        Path("data"), description="Folder of the embedded database and of what waits for a database that is away"
+    )
     logs: LogSettings = Field(LogSettings(), description="Log files")
     universe: UniverseSettings = Field(UniverseSettings(), description="Which assets and instruments are followed")
     cadences: dict[str, CadenceSettings] = Field(min_length=1, description="When cycles start, by name")

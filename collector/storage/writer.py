@@ -61,6 +61,17 @@ class Writer:
         with self._database.transaction("begin a cycle") as connection:
             return int(connection.execute(_BEGIN, values).scalar_one())
 
+    def begin_again(
+        self, cadence: str, started_at: datetime, *, instance: str, folder: str, simulated: bool
+    ) -> tuple[int, bool]:
+        """Return the number of the cycle of this cadence and start, and whether it runs; begin it if there is none."""
+        with self._database.reading("look for a cycle") as connection:
+            row = connection.execute(_FIND, {"cadence": cadence, "at": started_at}).first()
+        if row is not None:
+            return int(row.cycle_id), row.state == CycleState.RUNNING
+        number = self.begin_cycle(cadence, started_at, instance=instance, folder=folder, simulated=simulated)
+        return number, True
+
     def finish_cycle(self, report: CycleReport) -> None:
         """Close a running cycle with its report; repeating the same call changes nothing.
 
@@ -227,6 +238,7 @@ _BEGIN = text(
     "VALUES (:cadence, 'running', :at, :instance, :folder, :sim) RETURNING cycle_id"
 )
 # Names the states it may leave; the second is the same call once more, after an answer that got lost.
+_FIND = text("SELECT cycle_id, state FROM cycles WHERE cadence = :cadence AND started_at = :at LIMIT 1")
 _FINISH = text(
     """
     UPDATE cycles SET state = :state, finished_at = :finished_at, folder = :folder, report = CAST(:report AS jsonb),

@@ -20,7 +20,7 @@ TABLES = (
     "candles",
     "indicators",
 )
-# Two calls at once and 20 ms each spread a cycle over more than a second, in many transactions.
+# Two calls at once and 50 ms each spread a cycle over more than a second, in many transactions.
 SLOW = SMALL
 for _source in ("coingecko", "binance_futures", "okx"):
     SLOW = changed(SLOW, ["sources", _source, "parallelism"], 2)
@@ -28,7 +28,7 @@ for _source in ("coingecko", "binance_futures", "okx"):
 
 @pytest.fixture(scope="module")
 def slow_venues():
-    with simulator(latency_s=0.02) as running:
+    with simulator(latency_s=0.05) as running:
         yield running
 
 

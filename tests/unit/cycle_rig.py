@@ -21,12 +21,14 @@ from collector.following import DatabaseFollower
 from collector.http import Timeouts, Venue
 from collector.indicators.service import IndicatorService
 from collector.log import set_up_logging, tear_down_logging
+from collector.outage import Outage
 from collector.plan import Known, Task
 from collector.records import Candle, Dataset, Instrument, InstrumentListing, Interval, Kind, MarkPrice, Payload
 from collector.resilience.breaker import Breaker
 from collector.resilience.quota import Quota
 from collector.simulator import Simulator
 from collector.sources.base import Limit, Shape
+from collector.spool import Spool
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
 from collector.worker import Source
@@ -73,7 +75,7 @@ class Rig:
         self.database, self.clock, self.logs = database, clock, folder
         set_up_logging(LogSettings(directory=folder, level="DEBUG"), console=None)
         self._stack.callback(tear_down_logging)
-        names = ("coingecko", "binance_futures", "okx") if simulator else ()
+        names = parts.pop("names", ("coingecko", "binance_futures", "okx")) if simulator else ()
         addresses = simulator.base_urls if simulator else None
         self.settings = settings_of(SMALL, {} if names else only(), *trees, addresses=addresses, logs=folder)
         enabled = [name for name in names if self.settings.sources[name].enabled]
@@ -92,6 +94,7 @@ class Rig:
         real = self.sources[: len(enabled)]
         parts.setdefault("mender", wiring.build_healer(self.settings, real, database) if enabled else None)
         parts.setdefault("scrutiny", wiring.build_scrutiny(self.settings, database, clock))
+        parts.setdefault("outage", Outage(Spool(folder / "spool", parts.pop("spool_bytes", 2**28)), self.writer))
         self.runner = CycleRunner(
             sources=self.sources,
             tasks=self.tasks,
