@@ -2,20 +2,27 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CYCLES ?= 0
+FAULTS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types format bench lock clean
+.PHONY: help run demo test test-faults test-soak lint types format bench lock clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.installed ## collect from the live providers until Ctrl+C
 	@$(BIN)/python main.py run
 
-demo: .venv/.installed ## the same against the simulator, no network needed (CYCLES=3 ends by itself)
-	@$(BIN)/python main.py demo --cycles $(CYCLES)
+demo: .venv/.installed ## the same against the simulator, no network needed (CYCLES=3 ends by itself, FAULTS=storm for bad weather)
+	@$(BIN)/python main.py demo --cycles $(CYCLES) $(if $(FAULTS),--faults $(FAULTS))
 
 test: .venv/.installed-dev ## the default test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+test-faults: .venv/.installed-dev ## attacks: provider faults, kills, a cut database, 20 000 mutated answers (minutes)
+	$(BIN)/python -m pytest -m faults -n 2 --dist loadfile -q
+
+test-soak: .venv/.installed-dev ## a day of cycles in minutes: memory, files, threads and connections stay flat
+	$(BIN)/python -m pytest -m soak -q
 
 lint: .venv/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -29,6 +29,7 @@ OLDEST = {
     Dataset.FUNDING_FORECASTS: timedelta(minutes=5),
     Dataset.FUNDING: timedelta(hours=9),  # the longest funding interval is 8 h
     Dataset.OPEN_INTEREST: timedelta(minutes=10),
+    Dataset.SENTIMENT: timedelta(days=2),  # a value is about a day, from its start
 }
 
 

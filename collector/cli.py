@@ -105,6 +105,7 @@ def _add_collecting(commands: Any) -> None:
         metavar="N",
         help="end after N cycles of the first cadence and print what was stored",
     )
+    _add_faults(command)
     command.set_defaults(command="demo")
     command = commands.add_parser("simulate", help="only the simulated providers, for other programs to poll")
     command.add_argument(
@@ -116,9 +117,16 @@ def _add_collecting(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=1, help="the market to simulate: same seed, same prices")
     command.add_argument("--latency-ms", type=_whole(0, 60_000), default=0, help="time every answer is held back")
     command.add_argument("--no-limits", action="store_true", help="do not enforce the providers' rate limits")
+    _add_faults(command)
     command.add_argument("--json", action="store_true", help="print the addresses as one JSON line")
     command.add_argument("--attached", action="store_true", help="end when standard input closes")
     command.set_defaults(command="simulate")
+
+
+def _add_faults(command: Any) -> None:
+    command.add_argument(
+        "--faults", default="", metavar="NAME", help="let the providers misbehave by this script: storm, all at once"
+    )
 
 
 def _add_looking(commands: Any) -> None:

@@ -17,6 +17,7 @@ from collector.exits import NOT_ALL_WELL, OK, USAGE
 from collector.log import set_up_logging, tear_down_logging
 from collector.plan import render_proof
 from collector.records import CycleState, Dataset
+from collector.simulator.faults import Faults
 from collector.simulator.venues import Simulator
 from collector.sources import SOURCES
 
@@ -57,17 +58,34 @@ def _once(arguments: argparse.Namespace) -> int:
 
 def _demo(arguments: argparse.Namespace) -> int:
     arguments.demo = True
-    with demo.simulator_process() as addresses:
+    _faults(arguments)
+    began = SystemClock().now()
+    with demo.simulator_process(arguments.faults, _tell_faults) as addresses:
         settings = _settings(arguments, demo.addresses_layer(addresses))
         set_up_logging(settings.logs, console=sys.stderr)
         wiring.run_daemon(settings, say=_say, cycles=arguments.cycles)
         if arguments.cycles:
             _say(status.render_inventory(wiring.load_status(settings, cycles=arguments.cycles)))
+        if arguments.faults:
+            _say(cli_coverage.weather(settings, began))
     return OK
+
+
+def _faults(arguments: argparse.Namespace) -> Faults | None:
+    try:
+        return Faults.named(arguments.faults, getattr(arguments, "seed", 1)) if arguments.faults else None
+    except ValueError as error:
+        raise ConfigError(f"--faults: {error}") from error
+
+
+def _tell_faults(counts: dict[str, int]) -> None:
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda item: -item[1]))
+    _say(f"the simulated providers misbehaved in {sum(counts.values())} answers: {told or 'nothing'}")
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
     announce = functools.partial(_announce, as_json=arguments.json)
+    faults = _faults(arguments)
     try:
         simulator = Simulator(
             seed=arguments.seed,
@@ -75,8 +93,11 @@ def _simulate(arguments: argparse.Namespace) -> int:
             latency_s=arguments.latency_ms / 1000,
             limits=not arguments.no_limits,
             port=arguments.port,
+            interceptor=faults,
         )
         demo.serve_simulator(simulator, announce, attached=arguments.attached)
+        if faults:
+            print(json.dumps(faults.counts()), flush=True)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"--port: {arguments.port} cannot be used ({reason}); name another, or 0 for any") from error

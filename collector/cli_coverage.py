@@ -3,13 +3,14 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 
-from collector import gaps, status, wiring
+from collector import demo, gaps, status, wiring
 from collector.backfill import Outcome, Request
 from collector.clock import SystemClock
 from collector.config import Settings
-from collector.coverage import Series
+from collector.coverage import Series, State
 from collector.errors import ConfigError, LockHeld
 from collector.exits import NOT_ALL_WELL, OK
 from collector.log import set_up_logging
@@ -17,6 +18,7 @@ from collector.records import Dataset, Interval
 from collector.storage.coverage import CoverageStore
 
 INTERRUPTED = 130
+MOST_TOLD = 100  # cycles of a demo in bad weather
 
 
 def show_gaps(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -73,6 +75,15 @@ def show_line(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+def weather(settings: Settings, began: datetime) -> str:
+    """Return what misbehaving providers cost the cycles since a moment, oldest first."""
+    cycles = wiring.load_status(settings, cycles=MOST_TOLD).cycles
+    with wiring.open_database(settings) as database:
+        found = gaps.load_gaps(CoverageStore(database), "", SystemClock().now())
+    missing = Counter(window.source for _, window in found.windows if window.state is State.MISSING)
+    return demo.render_weather(settings, [cycle.folder for cycle in cycles if cycle.started_at >= began][::-1], missing)
 
 
 def read_series(text: str) -> Series:

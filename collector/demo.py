@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from collector.config import ROOT, Layer, Settings
 from collector.errors import CollectorError
+from collector.printing import table
 from collector.simulator.venues import Simulator
 from collector.sources import SOURCES
 
@@ -59,9 +61,15 @@ def addresses_layer(addresses: Mapping[str, str]) -> Layer:
 
 
 @contextmanager
-def simulator_process() -> Iterator[dict[str, str]]:
-    """Lend the addresses of simulated providers that run in a process of their own, for as long as we live."""
+def simulator_process(
+    faults: str = "", tell: Callable[[dict[str, int]], None] | None = None
+) -> Iterator[dict[str, str]]:
+    """Lend the addresses of simulated providers that run in a process of their own, for as long as we live.
+
+    `faults` names a script by which they misbehave; at the end `tell` gets how many answers went wrong, by kind.
+    """
     command = [sys.executable, str(ROOT / "main.py"), "simulate", "--port", "0", "--json", "--attached"]
+    command += ["--faults", faults] if faults else []
     # Its own session: a Ctrl+C reaches us alone, and the providers stay up until the last call has ended.
     with subprocess.Popen(  # noqa: S603 - our own program
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -74,7 +82,36 @@ def simulator_process() -> Iterator[dict[str, str]]:
             yield json.loads(line)
         finally:
             process.terminate()
+            rest = process.stdout.read()
             process.wait(SIMULATOR_START_S)
+            if rest and tell is not None:
+                tell(json.loads(rest))
+
+
+def render_weather(settings: Settings, folders: Sequence[str], missing: Mapping[str, int]) -> str:
+    """Return what faults cost: per cycle what was lost and what other providers gave, then what is still missing.
+
+    `folders` are the log folders of the cycles to tell about; `missing` counts the windows not held by provider.
+    """
+    rows = []
+    for name in folders:
+        file = settings.logs.directory / name / "report.json"
+        if name and file.exists():  # the folder of a cycle goes with age, or could not be made
+            rows.append(_weather_row(json.loads(file.read_text(encoding="utf-8"))))
+    head = ("cycle", "cadence", "state", "calls", "repeated", "jobs lost", "rows refused", "rows healed", "from others")
+    left = ", ".join(f"{count} {source}" for source, count in sorted(missing.items())) or "none"
+    told = "\n".join(["what the weather cost:", *table(head, rows)])
+    return f"{told}\nwindows still to be healed: {left}; see them with: python main.py --demo gaps"
+
+
+def _weather_row(report: Mapping[str, Any]) -> tuple[str, ...]:
+    def total(name: str) -> int:
+        return sum(int(part[name]) for part in report["sources"])
+
+    filled = ", ".join(f"{count} {source}" for source, count in sorted(report["filled"].items())) or "-"
+    lost = total("jobs_failed") + total("jobs_skipped")
+    counts = (total("requests"), total("retries"), lost, total("rejects"), report["healed"])
+    return (str(report["cycle_id"]), report["cadence"], report["state"], *map(str, counts), filled)
 
 
 def serve_simulator(simulator: Simulator, announce: Callable[[dict[str, str]], None], *, attached: bool) -> None:

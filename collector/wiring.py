@@ -48,7 +48,12 @@ from collector.suspicion import Bounds
 from collector.upkeep import MEGABYTE, Upkeep
 from collector.worker import Source
 
-SERVICES = {"coingecko": "CoingeckoService", "binance_futures": "BinanceService", "okx": "OkxService"}
+SERVICES = {
+    "coingecko": "CoingeckoService",
+    "binance_futures": "BinanceService",
+    "okx": "OkxService",
+    "alternative_me": "SentimentService",
+}
 SDKS: Mapping[str, Callable[[Venue], Any]] = {"coingecko": CoingeckoSdk, "binance_futures": BinanceSdk}
 DEFAULT_DATABASE_PORT = 5432
 LISTED = 1000  # instruments that a bulk call names, as the proof sees it; one call whatever their number

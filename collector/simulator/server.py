@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
+import struct
 from collections.abc import Callable
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
 
-from collector.simulator.wire import Request, Response, json_response
+from collector.simulator.wire import Manner, Request, Response, json_response
 
 Answer = Callable[[Request], Response]
 MOST_HEAD_BYTES = 65_536
 _MOST_BODY_BYTES = 65_536
 _GZIP_FROM_BYTES = 1_000
+_DRIP_HEAD_S, _DRIP_BODY_S = 0.1, 0.2  # between two bytes
+_BEFORE_RESET_S = 0.05  # so that the client has read the head before the reset throws it away
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
@@ -50,11 +54,11 @@ def parse_head(head: bytes, address: str) -> tuple[Request, bool]:
 
 
 def format_response(request: Request | None, response: Response, *, alive: bool) -> bytes:
-    """Return the bytes of an answer, compressed when the client accepts it and it pays."""
+    """Return the bytes of an answer, compressed when the client accepts it and it pays and it is not already."""
     body = response.body
     lines = [f"HTTP/1.1 {response.status} {_reason(response.status)}", f"Content-Type: {response.content_type}"]
     accepted = request.headers.get("accept-encoding", "") if request is not None else ""
-    if "gzip" in accepted and len(body) > _GZIP_FROM_BYTES:
+    if "gzip" in accepted and len(body) > _GZIP_FROM_BYTES and "Content-Encoding" not in response.headers:
         body = gzip.compress(body, compresslevel=1, mtime=0)
         lines.append("Content-Encoding: gzip")
     lines.append(f"Content-Length: {len(body)}")
@@ -121,9 +125,48 @@ class Server:
             return False
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
-        writer.write(format_response(request, self._answer(request), alive=alive))
+        response = self._answer(request)
+        data = format_response(request, response, alive=alive)
+        if response.manner is not Manner.WHOLE:
+            await _spoil(reader, writer, data, response.manner)
+            return False
+        writer.write(data)
         await writer.drain()
         return alive
+
+
+async def _spoil(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes, manner: Manner) -> None:
+    """Deliver an answer badly; returns when the connection is to be closed, at the latest when the client leaves."""
+    head, separator, body = data.partition(b"\r\n\r\n")
+    head += separator
+    if manner is Manner.SILENT:
+        await reader.read(1)
+    elif manner is Manner.RESET_AFTER_HEAD:
+        writer.write(head)
+        await writer.drain()
+        await asyncio.sleep(_BEFORE_RESET_S)
+        _reset(writer)
+    elif manner is Manner.CUT_BODY:
+        writer.write(head + body[: len(body) // 2])
+        await writer.drain()
+    elif manner is Manner.DRIP_HEAD:
+        await _drip(writer, data, _DRIP_HEAD_S)
+    elif manner is Manner.DRIP_BODY:
+        writer.write(head)
+        await _drip(writer, body, _DRIP_BODY_S)
+
+
+async def _drip(writer: asyncio.StreamWriter, data: bytes, every_s: float) -> None:
+    for byte in data:
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.sleep(every_s)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Let the close be an abrupt one: the client gets a reset, not an end."""
+    linger = struct.pack("ii", 1, 0)
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 async def _skip_body(reader: asyncio.StreamReader, request: Request) -> None:

@@ -15,8 +15,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from collector.clock import SystemClock, from_millis, to_millis
+from collector.simulator.alternative_me import AlternativeMe
 from collector.simulator.binance import Binance
 from collector.simulator.coingecko import CoinGecko
+from collector.simulator.faults import Faults
 from collector.simulator.limits import BinanceLimits, CoinGeckoLimits, OkxLimits
 from collector.simulator.markets import Market
 from collector.simulator.okx import Okx
@@ -31,6 +33,7 @@ _PREFIXES = (
     ("/coingecko/api/v3", "coingecko"),
     ("/binance", "binance_futures"),
     ("/okx", "okx"),
+    ("/alternative-me", "alternative_me"),
 )
 
 
@@ -90,6 +93,7 @@ class Simulator:
         self._host, self._port = host, port
         self._latency_s = latency_s
         self._coingecko, self._binance, self._okx = CoinGecko(self.market), Binance(self.market), Okx(self.market)
+        self._alternative_me = AlternativeMe(self.market.seed)
         self._coingecko_limits = CoinGeckoLimits(
             coingecko_per_minute, coingecko_demo_per_minute, coingecko_pro_per_minute
         )
@@ -171,6 +175,7 @@ class Simulator:
             "coingecko_pro": f"{root}/coingecko-pro/api/v3",
             "binance_futures": f"{root}/binance",
             "okx": f"{root}/okx",
+            "alternative_me": f"{root}/alternative-me",
         }
 
     # requests ---------------------------------------------------------------------------------------------------
@@ -200,6 +205,8 @@ class Simulator:
             return self._binance_answer(path, request, now_ms)
         if venue == "okx":
             return self._okx_answer(path, request, now_ms)
+        if venue == "alternative_me":
+            return self._alternative_me.answer(path, request.query, now_ms)
         return self._coingecko_answer("pro" if venue == "coingecko_pro" else "public", path, request, now_ms)
 
     def _binance_answer(self, path: str, request: Request, now_ms: int) -> Response:
@@ -237,6 +244,7 @@ class Simulator:
             "requests": {f"{venue} {path}": count for (venue, path), count in dict(self.requests).items()},
             "refused": dict(self.refused),
             "weights": self._binance_limits.used(),
+            "faults": self.interceptor.counts() if isinstance(self.interceptor, Faults) else {},
         }
 
 

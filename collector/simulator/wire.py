@@ -9,6 +9,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from decimal import Decimal
+from enum import Enum
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +23,27 @@ class Request:
     address: str
 
 
+class Manner(Enum):
+    """How the bytes of an answer leave; anything but WHOLE ends the connection afterwards."""
+
+    WHOLE = "whole"
+    SILENT = "silent"  # the connection stays open and nothing comes
+    HANG_UP = "hang_up"  # closed without a byte
+    RESET_AFTER_HEAD = "reset_after_head"
+    CUT_BODY = "cut_body"  # closed in the middle of the announced length
+    DRIP_HEAD = "drip_head"  # byte by byte
+    DRIP_BODY = "drip_body"
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """One answer: status, body bytes, their type and extra headers."""
+    """One answer: status, body bytes, their type, extra headers, and how it is delivered."""
 
     status: int
     body: bytes
     content_type: str = "application/json; charset=utf-8"
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    manner: Manner = Manner.WHOLE
 
 
 class BadQuery(ValueError):

@@ -16,10 +16,11 @@ import yaml
 from sqlalchemy.engine import make_url
 
 from collector.clock import SystemClock
+from collector.sources import SOURCES as REGISTERED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLOCK = SystemClock()
-SOURCES = ("coingecko", "binance_futures", "okx")
+SOURCES = tuple(REGISTERED)
 # An address where nobody listens: ports below 1024 are never given to whoever asks for a free one.
 NOBODY = dict.fromkeys(SOURCES, "http://127.0.0.1:1")
 
@@ -55,6 +56,7 @@ SMALL: dict[str, Any] = {
         },
         "binance_futures": {"datasets": {**_VENUE_DATASETS, "funding_terms": {"cadence": "daily"}}},
         "okx": {"datasets": {**_VENUE_DATASETS, "funding_forecasts": {"cadence": "market"}}},
+        "alternative_me": {"datasets": {"sentiment": {"cadence": "market"}}},
     },
     "indicators": {"intervals": ["1m", "1h", "1d"], "extra": [{"function": "CCI", "parameters": {"timeperiod": 20}}]},
 }

@@ -111,7 +111,7 @@ def test_check_source_shows_fresh_rows_of_every_dataset(collected, source):
     result = program.run("check-source", source, "--json")
     assert result.status == 0, result.out
     assert {finding["dataset"] for finding in result.json} >= set(SMALL["sources"][source]["datasets"])
-    assert {finding["verdict"] for finding in result.json} == {"fresh", "received"}
+    assert "fresh" in {finding["verdict"] for finding in result.json} <= {"fresh", "received"}
     assert all(finding["rows"] > 0 for finding in result.json)
 
 

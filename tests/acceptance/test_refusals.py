@@ -189,6 +189,7 @@ def test_a_cycle_leaves_one_folder_with_a_file_per_service_its_report_and_what_w
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "CoingeckoService.log",
+        "SentimentService.log",
         "BinanceService.log",
         "OkxService.log",
         "CryptoListingService.log",

@@ -22,6 +22,7 @@ from collector.clock import SystemClock
 from collector.config import ROOT, load_settings
 from collector.log import set_up_logging, tear_down_logging
 from collector.records import CycleReport, CycleState
+from collector.sources import SOURCES
 from collector.storage.database import Database
 from tests.recorded.recorded_answers import NO_ROWS, RECORDINGS
 from tests.recorded.recorded_server import MovedClock, RecordedProviders
@@ -71,6 +72,7 @@ def _environment(url: str, addresses: dict[str, str], logs: Path) -> dict[str, s
         "COLLECTOR_SOURCES__OKX__DATASETS__CANDLES__INTERVALS": "1m, 1h",
         "COLLECTOR_SOURCES__OKX__DATASETS__CANDLES__HISTORY": "4",
         **{f"COLLECTOR_SOURCES__{name.upper()}__BASE_URL": address for name, address in addresses.items()},
+        **{f"COLLECTOR_SOURCES__{name.upper()}__ENABLED": "false" for name in SOURCES if name not in addresses},
     }
 
 

@@ -27,6 +27,7 @@ from collector.records import Candle, Dataset, Instrument, InstrumentListing, In
 from collector.resilience.breaker import Breaker
 from collector.resilience.quota import Quota
 from collector.simulator import Simulator
+from collector.sources import SOURCES
 from collector.sources.base import Limit, Shape
 from collector.spool import Spool
 from collector.storage.reader import Reader
@@ -59,7 +60,7 @@ def settings_of(*trees, addresses=None, logs=None):
 
 def only(*names):
     """Return the settings that switch off every shipped source but these."""
-    return {"sources": {name: {"enabled": name in names} for name in ("coingecko", "binance_futures", "okx")}}
+    return {"sources": {name: {"enabled": name in names} for name in SOURCES}}
 
 
 def frozen_market(clock, *, assets=45, **more):
@@ -75,7 +76,8 @@ class Rig:
         self.database, self.clock, self.logs = database, clock, folder
         set_up_logging(LogSettings(directory=folder, level="DEBUG"), console=None)
         self._stack.callback(tear_down_logging)
-        names = parts.pop("names", ("coingecko", "binance_futures", "okx")) if simulator else ()
+        served = [name for name in SOURCES if name in simulator.base_urls] if simulator else []
+        names = parts.pop("names", served) if simulator else []
         addresses = simulator.base_urls if simulator else None
         self.settings = settings_of(SMALL, {} if names else only(), *trees, addresses=addresses, logs=folder)
         enabled = [name for name in names if self.settings.sources[name].enabled]
@@ -83,7 +85,7 @@ class Rig:
         self.sources += [stand.source(clock) for stand in stands]
         for source in self.sources:
             self._stack.callback(wiring.close_source, source)
-        tasks = wiring.build_tasks(self.settings) if enabled else []
+        tasks = [task for task in wiring.build_tasks(self.settings) if task.source in enabled]
         self.tasks = [*tasks, *(task for stand in stands for task in stand.tasks)]
         self.reader, self.writer = Reader(database), parts.pop("writer", None) or Writer(database)
         follower = parts.pop("follower", None) or DatabaseFollower(

@@ -29,7 +29,7 @@ def make_bars(close, *, high=None, low=None, volume=None, start=START, width=HOU
 
 def walk(count, seed=1, start_price=100.0):
     """Return a random walk as bars, in plain Python."""
-    rng = random.Random(seed)  # noqa: S311 - a made-up market, no secret
+    rng = random.Random(seed)
     close, high, low, volume = [], [], [], []
     price = start_price
     for _ in range(count):

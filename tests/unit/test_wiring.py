@@ -152,7 +152,7 @@ def test_a_look_at_an_unknown_source_names_the_known_ones():
 def test_the_same_mistakes_in_what_is_switched_off_stop_nobody():
     tree = {"sources": {"krakken": {"enabled": False}, "okx": {"datasets": {"listing": {"enabled": False}}}}}
     tasks = wiring.build_tasks(settings_of(tree))
-    assert {task.source for task in tasks} == {"coingecko", "binance_futures", "okx"}
+    assert {task.source for task in tasks} == set(SOURCES)
 
 
 def test_every_registered_source_has_a_task_and_a_log_of_its_own():

@@ -35,7 +35,7 @@ from collector.storage.embedded.server import ServerProcess
 START_SECONDS = 600  # crash recovery after a long backfill is slow, not broken
 SHARE_SECONDS = 60  # how long a guest waits for the owner's server
 OLD_SERVER_SECONDS = 60  # how long the processes of a dead owner's server may take to leave
-HEALTHY_SECONDS, LONGEST_PAUSE_SECONDS = 60, 60
+HEALTHY_SECONDS, LONGEST_PAUSE_SECONDS = 5, 60  # one that served so long is not failing in a row
 START_POLL_SECONDS, WATCH_POLL_SECONDS, GUEST_POLL_SECONDS = 0.02, 0.2, 1.0
 LOG_CHECK_SECONDS, PROGRESS_SECONDS = 60, 10
 
