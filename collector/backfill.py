@@ -18,11 +18,12 @@ from pathlib import Path
 from collector.clock import Clock, floor_time, last_closed_open
 from collector.coverage import ASKED_FOR, HELD, NOT_ASKED_YET, Event, Finding, Series, State, Window
 from collector.errors import ConfigError
+from collector.fallback import stand_in
 from collector.healing import Equivalents, asked_for, cut
 from collector.log import CycleFolder, cycle_folder, get_logger
 from collector.plan import SETTLE
 from collector.printing import span
-from collector.records import Batch, CycleReport, CycleState, Instrument, Interval, Job, Record, SourceReport
+from collector.records import Batch, CycleReport, CycleState, Instrument, Interval, Job, SourceReport
 from collector.storage.coverage import CoverageStore
 from collector.storage.reader import Reader
 from collector.storage.stored import StoredInstrument
@@ -107,7 +108,6 @@ class Backfill:
         show: Callable[[str], None],
         stopping: threading.Event,
         keep_budgets: Callable[[], None],
-        stand_in: Callable[[Sequence[Record], Job], Sequence[Record]] = lambda records, _job: records,
         equivalents: Equivalents = lambda _wanted, _stored: (),
     ) -> None:
         self._sources = sources
@@ -121,7 +121,6 @@ class Backfill:
         self._show = show
         self._stopping = stopping
         self._keep_budgets = keep_budgets
-        self._stand_in = stand_in
         self._equivalents = equivalents
         self._log = get_logger("Collector")
 
@@ -206,7 +205,7 @@ class Backfill:
             progress.tell(self._held(request))
 
     def _write(self, run: Run, group: Sequence[Batch]) -> None:
-        batches = [replace(item, records=tuple(self._stand_in(item.records, item.job))) for item in group]
+        batches = [stand_in(item) for item in group]
         for batch, result in zip(batches, self._writer.write(run.cycle_id, batches), strict=True):
             run.tallies[batch.job.source].add(batch, result)
             run.keep_rejects([*batch.rejects, *result.rejects])

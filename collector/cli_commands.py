@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from collector import checkup, cli_coverage, demo, replay, status, wiring
+from collector import checkup, cli_coverage, demo, providers, replay, status, wiring
 from collector.clock import SystemClock
 from collector.config import Layer, Settings, explain, load_settings
 from collector.errors import ConfigError
@@ -124,7 +124,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _plan(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
-    proof = wiring.build_proof(settings)
+    proof = providers.build_proof(settings)
     if arguments.json:
         _print_json({**asdict(proof), "fits": proof.fits, "simulated": settings.simulated})
     else:

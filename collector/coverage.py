@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Generic, TypeVar
 
@@ -71,6 +72,7 @@ TRANSITIONS: Mapping[Event, _Row] = {
 
 NOT_IN_ANSWER = "not in the provider's answer"
 NOT_BELIEVED = "not in the provider's answer, or refused as not to be believed (see rejects)"
+NOT_ELSEWHERE = "not in the answer of the provider that was asked instead"
 OLDER = "older than the first bar the provider gives"
 HAS_NONE = "the provider gave the time around it twice and has no bar for it"
 NOBODY = "older than the first bar the provider gives, and nobody else has it"
@@ -154,18 +156,18 @@ def findings(
     assert job.until is not None  # noqa: S101
     interval = job.interval
     got = Event.GOT if job.stands_for is None else Event.GOT_ELSEWHERE
-    absent, reason = _absence(job, state, error, rejected=rejected)
     if interval is None:
-        event, why = (got, "") if state == "ok" else (absent, reason)
+        event, why = (got, "") if state == "ok" else _absence(job, state, error, rejected=rejected)
         found = [Finding(since=job.since, until=job.until, event=event, source=job.source, reason=why)]
         return found if job.since < job.until else []
-    grid = floor_time(job.since, interval)
-    grid += interval.width if grid < job.since else timedelta(0)
-    end = grid + bar_count(grid, job.until, interval) * interval.width
+    grid, end, width = _grid(job.since, job.until, interval)
     held = sorted(set(opens))
-    start, stop = min([grid, *held[:1]]), max([end, *(opened + interval.width for opened in held[-1:])])
+    if held and held[0] == grid and held[-1] + width == end and len(held) * width == end - grid:  # nearly always
+        return [Finding(since=grid, until=end, event=got, source=job.source)]
+    absent, reason = _absence(job, state, error, rejected=rejected)
+    start, stop = min([grid, *held[:1]]), max([end, *(opened + width for opened in held[-1:])])
     found = []
-    for since, until, is_held in _runs(start, stop, held, interval.width):
+    for since, until, is_held in _runs(start, stop, held, width):
         if is_held:
             found.append(Finding(since=since, until=until, event=got, source=job.source))
             continue
@@ -177,22 +179,28 @@ def findings(
     return found
 
 
+@lru_cache(maxsize=64)  # the jobs of a cycle share a few ranges
+def _grid(since: datetime, until: datetime, interval: Interval) -> tuple[datetime, datetime, timedelta]:
+    """Return the first bar that opens in [since, until), the end of the last one, and the width of a bar."""
+    width = interval.width
+    grid = floor_time(since, interval)
+    grid += width if grid < since else timedelta(0)
+    return grid, grid + bar_count(grid, until, interval) * width, width
+
+
 def _absence(job: Job, state: str, error: str, *, rejected: bool) -> tuple[Event, str]:
     """Return what it means, and why, that a bar did not come."""
     if state != "ok":
         return (Event.NOT_ASKED if state == "skipped" else Event.FAILED), error
-    event = Event.ABSENT if job.stands_for is None else Event.ABSENT_ELSEWHERE
-    return event, NOT_BELIEVED if rejected else NOT_IN_ANSWER
+    if job.stands_for is not None:
+        return Event.ABSENT_ELSEWHERE, NOT_ELSEWHERE
+    return Event.ABSENT, NOT_BELIEVED if rejected else NOT_IN_ANSWER
 
 
 def _runs(
     since: datetime, until: datetime, opens: Sequence[datetime], width: timedelta
 ) -> Iterator[tuple[datetime, datetime, bool]]:
     """Yield (first, end, whether held) of the bars and holes in [since, until); `opens` ascend on the grid."""
-    if len(opens) * width == until - since:  # nearly always
-        if opens:
-            yield since, until, True
-        return
     start = end = since  # of the bars that follow each other
     for opened in opens:
         if opened > end:
@@ -291,7 +299,7 @@ def _waiting(old: Window | None, state: State, new: Finding, now: datetime) -> W
         next_try_at=now,
     )
     if new.event in (Event.NOT_ASKED, Event.LET_GO, Event.LOST):
-        return window if kept is None else kept if kept.state is state else replace(window, reason=kept.reason)
+        return window if kept is None else kept if kept.state is state else _freed(kept, window)
     if new.event is Event.WANTED:
         return kept if kept is not None and state is not State.MISSING else replace(window, attempts=0)
     if new.event is Event.ASKED:
@@ -303,14 +311,20 @@ def _waiting(old: Window | None, state: State, new: Finding, now: datetime) -> W
     return _vain(kept, new.event, window, now)
 
 
+def _freed(kept: Window, window: Window) -> Window:
+    return replace(window, reason=kept.reason or window.reason)
+
+
 def _vain(old: Window | None, event: Event, window: Window, now: datetime) -> Window:
     """Return a window that was asked for in vain; before its time, as part of a longer job, that counts nothing."""
     if old is None:
         return replace(window, attempts=1, next_try_at=now + BACK_OFF[0])
     if old.state is State.PROVIDER_HAS_NONE:
         return old
-    if old.reason == OLDER and event is not Event.ABSENT:  # what another provider said does not change this
-        window = replace(window, reason=OLDER)
+    if (old.reason == OLDER and event is not Event.ABSENT) or (
+        old.reason in _ABSENCES and event is Event.ABSENT_ELSEWHERE
+    ):
+        window = replace(window, reason=old.reason)  # what another provider says does not change what the own one said
     if old.state is State.MISSING and old.next_try_at is not None and old.next_try_at > now:
         return replace(window, next_try_at=old.next_try_at)
     attempts = old.attempts + 1

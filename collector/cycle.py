@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from collector.clock import Clock
-from collector.errors import StorageError, StorageUnavailable
+from collector.errors import StorageError, StorageLocked, StorageUnavailable
 from collector.indicators.service import IndicatorService
 from collector.log import CycleFolder, cycle_folder, get_logger
 from collector.outage import Outage, spooled_cycle
@@ -33,6 +33,7 @@ SERIES_AT_ONCE = 64  # touched series that are worth a round of indicators while
 GROUP_PAUSE_S = 0.05  # batches that come within this of each other share a transaction
 WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memory stays bounded
 STORE_ATTEMPTS = 4
+LOCKED_S = 60.0  # a table that stayed locked for all attempts is left alone for so long
 AWAY_S = 5.0  # a database that was away for all attempts is left alone for so long
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
 PROGRESS_EVERY_S = 5.0
@@ -67,6 +68,9 @@ class Mender(Protocol):
 
     def jobs(self, now: datetime, seconds: float, *, failed: Sequence[Job] = ()) -> Sequence[Job]:
         """Return jobs that stand in for failed ones, then those for older holes, within what `seconds` leave."""
+
+    def prices(self, now: datetime, *, failed: Sequence[Job], failed_again: Sequence[Job]) -> Sequence[Batch]:
+        """Return what stored prices of venues say where the ranking's prices did not come."""
 
     def adapt(self, batch: Batch) -> Batch:
         """Return what a provider gave in place of another as rows of what was wanted; their source stays."""
@@ -196,7 +200,8 @@ class CycleRunner:
             self._work_from_memory(run, give_up_at)
             return
         self._start_scrutiny()
-        stages = [tasks for tasks in due_tasks(self._tasks, run.cadence, self._follower.last_ok()) if tasks]
+        last_ok = self._patiently("read_repeated", self._follower.last_ok)
+        stages = [tasks for tasks in due_tasks(self._tasks, run.cadence, last_ok) if tasks]
         # After a stop too: what is not fetched is reported as skipped.
         self._remembered[run.cadence] = [(tasks, self._stage(run, tasks, give_up_at)) for tasks in stages]
         self._mend(run, give_up_at)
@@ -223,12 +228,12 @@ class CycleRunner:
 
         Returns what the stage was planned with.
         """
-        known = self._follower.known(tasks, self._clock.now())
+        known = self._patiently("read_repeated", lambda: self._follower.known(tasks, self._clock.now()))
         if not self._caught_up:
             run.touch_stored(known)
         self._fetch(run, plan_stage(tasks, known), give_up_at)
         if any(task.dataset in (Dataset.MARKETS, Dataset.TICKERS, Dataset.MARK_PRICES) for task in tasks):
-            self._follower.refresh()
+            self._patiently("refresh_repeated", self._follower.refresh)
         return known
 
     def _mend(self, run: Run, give_up_at: float) -> None:
@@ -243,6 +248,10 @@ class CycleRunner:
             self._database_log.warning("holes_unknown", reason=str(error))
             return
         self._fetch(run, jobs, give_up_at)
+        for batch in self._mender.prices(
+            self._clock.now(), failed=tuple(run.failed), failed_again=tuple(run.failed_again)
+        ):
+            self._store(run, [batch])
 
     def _fetch(self, run: Run, jobs: Sequence[Job], give_up_at: float) -> None:
         """Run jobs side by side, each in the pool of its source, and store what they bring."""
@@ -281,7 +290,7 @@ class CycleRunner:
             self._keep_budgets()
             group = _next_group(done, len(jobs) - stored)
             if group:
-                self._store(run, group)
+                self._store(run, [self._adapted(batch) for batch in group])
             stored += len(group)
             if len(run.touched) >= SERIES_AT_ONCE and done.empty() and not daily:
                 self._compute(run)
@@ -289,9 +298,10 @@ class CycleRunner:
                 said_at = self._clock.monotonic()
                 self._log.info("cycle_progress", cycle=run.cycle_id, jobs_done=stored, jobs=len(jobs))
 
+    def _adapted(self, batch: Batch) -> Batch:
+        return batch if self._mender is None else self._mender.adapt(batch)
+
     def _store(self, run: Run, group: Sequence[Batch]) -> None:
-        if self._mender is not None:
-            group = [self._mender.adapt(batch) for batch in group]
         pairs = self._write(run, group)
         for batch, result in pairs:
             run.tallies[batch.job.source].finished = self._clock.monotonic()
@@ -300,19 +310,35 @@ class CycleRunner:
             run.suspects += self._scrutiny.note(run.cycle_id, [batch for batch, _ in pairs])
 
     def _write(self, run: Run, group: Sequence[Batch]) -> list[tuple[Batch, WriteResult]]:
-        """Write a group, repeating while the database is away; then spool it, or give its rows up and say so."""
-        if self._clock.monotonic() < run.away_until:
-            return self._put_aside(run, group, "the database is away")
+        """Write a group; what cannot be stored now goes to the spool, or is given up and said."""
+        now = self._clock.monotonic()
+        closed = {item for item, ends in run.locked_until.items() if now < ends}
+        aside = [batch for batch in group if now < run.away_until or batch.job.dataset in closed]
+        rest = [batch for batch in group if not (now < run.away_until or batch.job.dataset in closed)]
+        pairs = self._put_aside(run, aside, "the database is away, or its table locked") if aside else []
+        return pairs + (self._try_write(run, rest) if rest else [])
+
+    def _try_write(self, run: Run, group: Sequence[Batch]) -> list[tuple[Batch, WriteResult]]:
+        """Write a group, repeating while the database is away; what fails for good costs as little as it can."""
+        datasets = sorted({batch.job.dataset for batch in group})
+        alone = len(datasets) == 1
         try:
-            results = self._patiently("write_repeated", lambda: self._writer.write(run.cycle_id, group))
+            results = self._patiently("write_repeated", lambda: self._writer.write(run.cycle_id, group), locked=alone)
             return list(zip(group, results, strict=True))
+        except StorageLocked as error:
+            if not alone:  # one locked table must not cost the others
+                parts = ([batch for batch in group if batch.job.dataset is dataset] for dataset in datasets)
+                return [pair for part in parts for pair in self._write(run, part)]
+            reason = str(error)
+            run.locked_until[datasets[0]] = self._clock.monotonic() + LOCKED_S
         except StorageUnavailable as error:
+            reason = str(error)
             run.away_until = self._clock.monotonic() + AWAY_S
-            return self._put_aside(run, group, str(error))
         except StorageError as error:
             if len(group) > 1:  # one batch that cannot be stored must not cost the others
                 return [pair for batch in group for pair in self._write(run, [batch])]
             return self._give_up(run, group, str(error))
+        return self._put_aside(run, group, reason)
 
     def _put_aside(self, run: Run, group: Sequence[Batch], reason: str) -> list[tuple[Batch, WriteResult]]:
         """Keep on disk what cannot be asked for again; the rest is given up."""
@@ -329,12 +355,17 @@ class CycleRunner:
         run.storage_failed = True
         return [(_lost(batch, reason), WriteResult()) for batch in group]
 
-    def _patiently(self, event: str, store: Callable[[], T]) -> T:
-        """Return what `store` returns, repeating it while the database is away; then let the last error through."""
+    def _patiently(self, event: str, store: Callable[[], T], *, locked: bool = True) -> T:
+        """Return what `store` returns, repeating it while the database is away; then let the last error through.
+
+        Without `locked` a lock of somebody else is let through at once.
+        """
         for attempt in range(1, STORE_ATTEMPTS):
             try:
                 return store()
             except StorageUnavailable as error:
+                if isinstance(error, StorageLocked) and not locked:
+                    raise
                 self._database_log.warning(event, attempt=attempt, reason=str(error))
                 self._clock.sleep(STORE_PAUSE_S * 2 ** (attempt - 1))
         return store()

@@ -118,6 +118,10 @@ class StorageUnavailable(StorageError):
     verdict = Verdict.RETRY
 
 
+class StorageLocked(StorageUnavailable):
+    """Another session keeps a table or row locked; everything else can be stored."""
+
+
 class StorageRejected(StorageError):
     """The database refused a value: constraint or type."""
 

@@ -8,7 +8,8 @@ from typing import Any
 from collector.coverage import HELD, Series, State, Window
 from collector.errors import ConfigError
 from collector.printing import moment, table
-from collector.storage.coverage import CoverageStore, LostCycle, LostJobs
+from collector.storage.coverage import CoverageStore
+from collector.storage.losses import LostCycle, LostJobs
 
 SNAPSHOTS_OVER = timedelta(days=7)  # what was lost before is in the ledger: see docs/queries.md
 

@@ -5,22 +5,26 @@ history does not reach is asked of the others only. Windows are handed out as pe
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
 
 from collector.coverage import NOBODY, OLDER, OWN_TRIES, Event, Finding, Series, State, Window, series_of
-from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job
+from collector.fallback import TICKERS, KnownAsset, VenuePrice, in_our_ids, prices_of_venues, stand_in
+from collector.records import Batch, Dataset, Instrument, Interval, Job
 from collector.sources.base import Cost, Limit
 from collector.storage.coverage import CoverageStore
 from collector.storage.reader import Reader
 from collector.storage.stored import StoredInstrument
 
 CHUNK_BARS = 1500  # of one job: three pages of Binance, five of OKX; what a failure costs stays small
+NOBODY_TO_ASK = "no enabled provider can be asked for it"
 DUE_AT_ONCE = 500  # windows looked at in one cycle
 
 Equivalents = Callable[[Instrument, Sequence[StoredInstrument]], Sequence[Instrument]]
 """Returns the instruments of other venues that mean the same as the first argument, best first."""
+SAME_CYCLE = timedelta(minutes=5)  # a venue's price older than this is not of now
+KNOWN_PRICE_AGE = timedelta(days=2)  # an older price tells no asset from another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +47,20 @@ class Healer:
         *,
         share: float,
         equivalents: Equivalents = lambda _wanted, _stored: (),
+        ranking: str = "",
+        prices: Sequence[str] = (),
     ) -> None:
-        """`share` is the part of every limit that healing may take, as 0.09."""
+        """`share` is the part of every limit that healing may take, as 0.09.
+
+        `ranking` is the source whose prices and asset ids are ours, `prices` who is asked when it gives none, in order.
+        """
         self._store = store
         self._reader = reader
         self._providers = providers
         self._share = share
         self._equivalents = equivalents
+        self._ranking = ranking
+        self._price_order = prices
 
     def jobs(self, now: datetime, seconds: float, *, failed: Sequence[Job] = ()) -> list[Job]:
         """Return the jobs that `seconds` leave room for: stand-ins for `failed` ones, then the windows due.
@@ -58,12 +69,13 @@ class Healer:
         """
         due = self._store.due(now, DUE_AT_ONCE) if seconds > 0 else []
         lost = [(job, *found) for job in failed if (found := series_of(job)) is not None]
-        if seconds <= 0 or not (due or lost):
+        prices = self._price_jobs(failed)
+        if seconds <= 0 or not (due or lost or prices):
             return []
         stored = self._reader.load_instruments()
         room = Room(self._providers, self._share, seconds)
         down = {job.source for job in failed}
-        jobs: list[Job] = []
+        jobs: list[Job] = [job for job in prices if job.source not in down and room.take(job)][:1]
         for job, series, wanted in lost:
             others = [item for item in self._others(series, wanted, stored) if item.venue not in down]
             if others and job.since is not None and job.until is not None:
@@ -81,8 +93,9 @@ class Healer:
             row = by_id.get(series.instrument)
             asked = self._whom(series, window, row, stored) if row else None
             if row is None or asked is None:
-                if window.reason == OLDER and window.attempts >= OWN_TRIES:
-                    marks.append((series, _finding(window, Event.EXHAUSTED, NOBODY)))
+                exhausted = window.reason == OLDER and window.attempts >= OWN_TRIES
+                event, reason = (Event.EXHAUSTED, NOBODY) if exhausted else (Event.FAILED, NOBODY_TO_ASK)
+                marks.append((series, _finding(window, event, reason)))  # or it would stay due before all others
                 continue
             for job in takewhile(room.take, cut(series, window.since, window.until, asked, row.instrument)):
                 jobs.append(job)
@@ -91,12 +104,54 @@ class Healer:
         return jobs
 
     def adapt(self, batch: Batch) -> Batch:
-        """Return the batch with its candles as those of the instrument that they fill; their source stays."""
-        wanted = batch.job.stands_for
-        if wanted is None:
-            return batch
-        records = (replace(item, instrument=wanted) if isinstance(item, Candle) else item for item in batch.records)
-        return replace(batch, records=tuple(records))
+        """Return what a provider gave in place of another as rows of what was wanted; their source stays.
+
+        Its candles become those of the instrument that they fill, and its asset ids ours.
+        """
+        if batch.job.dataset is Dataset.MARKETS and batch.job.source != self._ranking and batch.records:
+            symbols = {row.asset_id: row.symbol for row in self._reader.load_assets(source=batch.job.source)}
+            newest = max(row.received_at for row in batch.records)
+            return in_our_ids(batch, symbols, self._our_assets(newest - KNOWN_PRICE_AGE))
+        return stand_in(batch)
+
+    def prices(self, now: datetime, *, failed: Sequence[Job], failed_again: Sequence[Job]) -> list[Batch]:
+        """Return the prices of venues where the ranking's failed, unless a provider gave them in its place."""
+        lost = self._lost_prices(failed)
+        if lost is None or TICKERS not in self._price_order:
+            return []
+        asked = [job for job in self._price_jobs(failed) if job.source not in {item.source for item in failed}][:1]
+        if asked and asked[0].source not in {job.source for job in failed_again}:
+            return []
+        found = self._reader.latest_prices(since=now - SAME_CYCLE)
+        fresh = [
+            VenuePrice(instrument=name, price=price.price, observed_at=price.observed_at)
+            for name, price in found.items()
+        ]
+        wanted = [row.asset_id for row in self._reader.load_assets(followed=True, source=self._ranking)]
+        return prices_of_venues(fresh, self._reader.load_instruments(), wanted, list(self._providers), now)
+
+    def _lost_prices(self, failed: Sequence[Job]) -> Job | None:
+        """Return the failed job for ranked prices, if it is among these."""
+        of_ranking = (job for job in failed if job.source == self._ranking and job.dataset is Dataset.MARKETS)
+        return next(of_ranking, None)
+
+    def _price_jobs(self, failed: Sequence[Job]) -> list[Job]:
+        """Return a job for each provider that can give prices in place of the ranking, where that failed."""
+        lost = self._lost_prices(failed)
+        names = [name for name in self._price_order if name in self._providers] if lost is not None else []
+        return [Job(source=name, dataset=Dataset.MARKETS, limit=lost.limit) for name in names if lost is not None]
+
+    def _our_assets(self, since: datetime) -> list[KnownAsset]:
+        prices = self._reader.latest_markets(self._ranking, since=since)
+        return [
+            KnownAsset(
+                asset_id=row.asset_id,
+                symbol=row.symbol,
+                price_usd=prices[row.asset_id].price_usd if row.asset_id in prices else None,
+            )
+            for row in self._reader.load_assets(source=self._ranking)
+            if row.delisted_at is None
+        ]
 
     def _whom(
         self, series: Series, window: Window, row: StoredInstrument, stored: Sequence[StoredInstrument]

@@ -1,12 +1,21 @@
-"""What `status` shows: last cycles, sources, what is stored, what could not be matched; as text or values."""
+"""What `status` shows: last cycles, sources, what is stored and held, what could not be matched; as text or values."""
 
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from collector.printing import moment, span, table
 from collector.storage.reader import Reader
-from collector.storage.stored import CycleSummary, ListingChange, SourceSummary, StoredInstrument, TableContents
+from collector.storage.stored import (
+    CycleSummary,
+    HeldSeries,
+    ListingChange,
+    SourceSummary,
+    StoredInstrument,
+    TableContents,
+)
 
 CHANGES_SHOWN = 10
 UNMATCHED_SHOWN = 15
@@ -23,6 +32,7 @@ class Overview:
     cycles: Sequence[CycleSummary]  # newest first
     sources: Sequence[SourceSummary]  # over the last day
     tables: Sequence[TableContents]
+    series: Sequence[HeldSeries]
     unmatched: Sequence[StoredInstrument]
     changes: Sequence[ListingChange]  # newest first
 
@@ -30,7 +40,7 @@ class Overview:
 def load_overview(reader: Reader | None, database: str, *, cycles: int, now: datetime, simulated: bool) -> Overview:
     """Return everything `status` shows, `cycles` cycles at most; `reader` is None for a database without tables."""
     if reader is None:
-        nothing = {"cycles": (), "sources": (), "tables": (), "unmatched": (), "changes": ()}
+        nothing = {"cycles": (), "sources": (), "tables": (), "series": (), "unmatched": (), "changes": ()}
         return Overview(now=now, database=database, simulated=simulated, **nothing)
     return Overview(
         now=now,
@@ -39,6 +49,7 @@ def load_overview(reader: Reader | None, database: str, *, cycles: int, now: dat
         cycles=[replace(cycle, report=None) for cycle in reader.recent_cycles(cycles)],
         sources=reader.source_summaries(since=now - SOURCES_OVER),
         tables=reader.inventory(),
+        series=reader.held_series(),
         unmatched=reader.unmatched_instruments(),
         changes=reader.listing_changes(limit=CHANGES_SHOWN),
     )
@@ -48,7 +59,7 @@ def render(overview: Overview) -> str:
     """Return the overview for a person."""
     parts = [f"{label(overview.simulated)}database: {overview.database}"]
     parts += ["", *_cycles(overview), "", *_sources(overview), "", render_inventory(overview)]
-    parts += [*_unmatched(overview.unmatched), *_changes(overview.changes)]
+    parts += [*_held(overview.series), *_unmatched(overview.unmatched), *_changes(overview.changes)]
     return "\n".join(parts)
 
 
@@ -103,6 +114,34 @@ def _sources(overview: Overview) -> list[str]:
     ]
     head = ("source", "rows", "failures", "rejects", "last good answer", "last error")
     return ["sources, last 24 h:", *table(head, rows)] if rows else ["sources: nothing was asked for yet"]
+
+
+def _held(series: Sequence[HeldSeries]) -> list[str]:
+    """Return the lines about series, those of one venue and length together; none without series.
+
+    The share is rounded down: 100 % has no hole.
+    """
+    groups: defaultdict[tuple[str, str], list[HeldSeries]] = defaultdict(list)
+    for item in series:
+        groups[item.venue, str(item.interval or item.dataset)].append(item)
+    rows = []
+    for (venue, kind), items in groups.items():
+        held, missing = sum((x.held for x in items), timedelta(0)), sum((x.missing for x in items), timedelta(0))
+        firsts, lasts = [x.since for x in items if x.since], [x.until for x in items if x.until]
+        rows.append(
+            (
+                venue,
+                kind,
+                f"{len(items):,}",
+                moment(min(firsts, default=None)),
+                moment(max(lasts, default=None)),
+                f"{math.floor(10_000 * held / (held + missing)) / 100:g} %" if held + missing else "-",
+                f"{sum(x.holes for x in items):,}",
+                ", ".join(sorted({source for x in items for source in x.sources})),
+            )
+        )
+    head = ("venue", "length", "series", "from", "to (exclusive)", "held", "holes", "sources")
+    return ["", "series (`python main.py gaps` lists the holes):", *table(head, rows)] if rows else []
 
 
 def _unmatched(rows: Sequence[StoredInstrument]) -> list[str]:

@@ -404,12 +404,12 @@ def choose_instruments(
     followed: Sequence[FollowedAsset],
     *,
     quotes: Sequence[str] = ("USDT", "USDC"),
-    kinds: Sequence[Kind] = (Kind.PERP,),
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> InstrumentChoice:
-    """Choose one tradable instrument per followed asset, venue and kind: the first of `quotes` that is there.
+    """Choose one tradable instrument per followed asset and venue: the first of `quotes` that is there.
 
+    A perpetual at a venue that lists perpetuals, else the spot pair: each venue is followed in what it is asked for.
     Included ids are followed beside the chosen ones, matched or not, as long as they trade; excluded ids never. Of two
     instruments alike in everything the one with fewer coins in its base unit counts.
     """
@@ -417,6 +417,7 @@ def choose_instruments(
     by_venue: dict[str, list[str]] = defaultdict(list)
     unwanted = set(exclude)
     allowed = [match for instrument_id, match in usable.items() if instrument_id not in unwanted]
+    kinds = _kinds_followed(match.instrument for match in matches.items)
     for instrument in _best(allowed, followed, quotes, kinds):
         by_venue[instrument.venue].append(instrument.id)
     for instrument_id in sorted((set(include) - unwanted) & usable.keys()):
@@ -435,7 +436,6 @@ def choose_most_traded(
     top: int,
     *,
     quotes: Sequence[str] = ("USDT", "USDC"),
-    kinds: Sequence[Kind] = (Kind.PERP,),
     exclude: Sequence[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     """Choose the `top` tradable instruments of each venue by 24 h turnover: for as long as no ranking is known.
@@ -444,8 +444,11 @@ def choose_most_traded(
     One instrument per base and venue, by quote preference, as in `choose_instruments`.
     """
     upper = [quote.upper() for quote in quotes]
-    usable = [item.instrument for item in _each_once(listings) if item.tradable and item.category.lower() in CRYPTO]
-    usable = [item for item in usable if item.kind in kinds and item.quote in upper and item.id not in set(exclude)]
+    listed = _each_once(listings)
+    kinds, unwanted = _kinds_followed(item.instrument for item in listed), set(exclude)
+    usable = [item.instrument for item in listed if item.tradable and item.category.lower() in CRYPTO]
+    usable = [item for item in usable if item.kind is kinds[item.venue] and item.quote in upper]
+    usable = [item for item in usable if item.id not in unwanted]
     best: dict[tuple[str, str], Instrument] = {}
     for item in sorted(usable, key=lambda item: (upper.index(item.quote), item.id)):
         best.setdefault((item.venue, item.base), item)
@@ -458,23 +461,35 @@ def choose_most_traded(
 
 
 def _best(
-    matches: Sequence[Match], followed: Sequence[FollowedAsset], quotes: Sequence[str], kinds: Sequence[Kind]
+    matches: Sequence[Match], followed: Sequence[FollowedAsset], quotes: Sequence[str], kinds: Mapping[str, Kind]
 ) -> list[Instrument]:
-    """Return the best instrument per venue, asset and kind, in the order of `followed`."""
+    """Return the best instrument per venue and asset, of the venue's kind, in the order of `followed`."""
     places = {asset.asset_id: place for place, asset in enumerate(followed)}
     upper_quotes = [quote.upper() for quote in quotes]
-    rated: list[tuple[tuple[int, int, str], tuple[int, Decimal, str], Instrument]] = []
+    rated: list[tuple[tuple[int, str], tuple[int, Decimal, str], Instrument]] = []
     for match in matches:
         instrument, units = match.instrument, match.asset_units
         place = None if match.asset_id is None else places.get(match.asset_id)
-        if place is None or units is None or instrument.kind not in kinds or instrument.quote not in upper_quotes:
+        if place is None or units is None or instrument.quote not in upper_quotes:
             continue
-        slot = (place, kinds.index(instrument.kind), instrument.venue)
-        rated.append((slot, (upper_quotes.index(instrument.quote), units, instrument.id), instrument))
-    best: dict[tuple[int, int, str], Instrument] = {}
+        if instrument.kind is not kinds[instrument.venue]:
+            continue
+        rated.append(
+            ((place, instrument.venue), (upper_quotes.index(instrument.quote), units, instrument.id), instrument)
+        )
+    best: dict[tuple[int, str], Instrument] = {}
     for slot, _, instrument in sorted(rated, key=lambda item: item[:2]):
         best.setdefault(slot, instrument)
     return list(best.values())
+
+
+def _kinds_followed(listed: Iterable[Instrument]) -> dict[str, Kind]:
+    """Return what is followed of each venue: its perpetuals, or its spot pairs where it lists no perpetual."""
+    kinds: dict[str, Kind] = {}
+    for instrument in listed:
+        perpetual = instrument.kind is Kind.PERP or kinds.get(instrument.venue) is Kind.PERP
+        kinds[instrument.venue] = Kind.PERP if perpetual else Kind.SPOT
+    return kinds
 
 
 def _instrument_notes(matches: Matches, include: Sequence[str], exclude: Sequence[str]) -> Iterator[str]:

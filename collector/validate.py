@@ -51,6 +51,7 @@ CLOCK_SKEW = timedelta(minutes=10)  # how far a provider's clock may run ahead o
 LATEST_FUNDING = timedelta(days=31)  # funding is forecast hours ahead; further off is a wrong unit
 HIGHEST_RATE = Decimal(1)  # a funding payment of the position's whole value
 HIGHEST = Decimal(10) ** 36  # a billion times the largest supply of any token
+HIGHEST_PRICE = Decimal(10) ** 15  # a bitcoin in the cheapest currency that trades costs a million times less
 MOST = 2**31 - 1  # of anything that is counted: trades of a bar, assets, ranks
 LAST_NUMBER = 2**63 - 1  # a venue's sequence number, as the database holds it
 MEAN_PRICE_FACTOR = 5  # volumes are rounded, contract sizes are powers of ten: between the two
@@ -149,7 +150,7 @@ def check_candle(candle: Candle, now: datetime) -> Complaint | None:
         )
     if low <= 0:
         return RejectReason.NOT_POSITIVE, f"low is {low}"
-    if high > HIGHEST:
+    if high > HIGHEST_PRICE:
         return _too_large("high", high)
     return (
         _negative(
@@ -353,7 +354,7 @@ def _not_positive(values: Values) -> Complaint | None:
             return RejectReason.NOT_FINITE, f"{name} is {value}"
         if value <= 0:
             return RejectReason.NOT_POSITIVE, f"{name} is {value}"
-        if value > (MOST if isinstance(value, int) else HIGHEST):
+        if value > (MOST if isinstance(value, int) else HIGHEST_PRICE):
             return _too_large(name, value)
     return None
 

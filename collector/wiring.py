@@ -5,35 +5,29 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from collector.backfill import Backfill, Outcome, Request, follow
 from collector.budget import BudgetKeeper, Metered, account_of
-from collector.clients import BinanceSdk, CoingeckoSdk
 from collector.clock import Clock, SystemClock
-from collector.config import ROOT, CadenceSettings, Settings, SourceSettings, cron_turns, environment_name
+from collector.config import ROOT, Settings
 from collector.cycle import CycleRunner
 from collector.errors import ConfigError
-from collector.following import DatabaseFollower
-from collector.healing import Healable, Healer
-from collector.http import Timeouts, Venue
+from collector.fallback import TICKERS, equivalents
+from collector.following import RANKING, DatabaseFollower
+from collector.healing import Equivalents, Healer
 from collector.indicators.extra import load_extra
 from collector.indicators.service import IndicatorService
 from collector.log import get_logger
 from collector.outage import Outage
-from collector.plan import Account, Proof, Shares, Task, Turns, prove
-from collector.records import CycleReport, Dataset
-from collector.resilience.breaker import Breaker
-from collector.resilience.quota import Quota
-from collector.resilience.retry import BUDGET_SHARE
+from collector.providers import build_source, build_tasks, check_schedule, close_source, healable
+from collector.records import CycleReport
 from collector.scheduler import STOP_SIGNALS, Daemon
 from collector.scrutiny import Scrutiny
 from collector.sources import SOURCES
-from collector.sources.base import Collector, Limit, Plan
+from collector.sources.base import Collector
 from collector.spool import Spool
 from collector.status import Overview, load_overview
 from collector.storage.coverage import CoverageStore
@@ -48,15 +42,7 @@ from collector.suspicion import Bounds
 from collector.upkeep import MEGABYTE, Upkeep
 from collector.worker import Source
 
-SERVICES = {
-    "coingecko": "CoingeckoService",
-    "binance_futures": "BinanceService",
-    "okx": "OkxService",
-    "alternative_me": "SentimentService",
-}
-SDKS: Mapping[str, Callable[[Venue], Any]] = {"coingecko": CoingeckoSdk, "binance_futures": BinanceSdk}
 DEFAULT_DATABASE_PORT = 5432
-LISTED = 1000  # instruments that a bulk call names, as the proof sees it; one call whatever their number
 
 
 # --------------------------------------------------------------------------- database
@@ -101,165 +87,7 @@ def psql(settings: Settings) -> Iterator[tuple[str, dict[str, str]]]:
         yield program, {**os.environ, **{key: value for key, value in values.items() if value}}
 
 
-# --------------------------------------------------------------------------- sources
-
-
-def build_source(name: str, settings: Settings, clock: Clock) -> Source:
-    """Return one provider, ready to be called. Raises ConfigError for an unknown name, plan or dataset."""
-    kind, part = _source_class(name, settings), settings.sources[name]
-    plan = _plan(name, kind, part)
-    key = part.api_key.get_secret_value() if part.api_key else ""
-    service = SERVICES.get(name, f"{name.title().replace('_', '')}Service")
-    venue = Venue(
-        source=name,
-        base_url=part.base_url or plan.base_url,
-        check=kind.check,
-        used_weight=kind.used_weight,
-        quota=Quota(_limits(name, part, plan), clock=clock, reserve=settings.http.reserve_pct / 100),
-        breaker=Breaker(clock=clock),
-        clock=clock,
-        timeouts=Timeouts(
-            connect=settings.http.connect_timeout_s,
-            read=settings.http.read_timeout_s,
-            total=settings.http.total_timeout_s,
-        ),
-        max_body=settings.http.max_body_mb * 1024 * 1024,
-        headers={plan.key_header: key} if plan.key_header and key else {},
-        secrets=(key,) if key else (),
-        on_event=get_logger(service).debug,
-    )
-    transport = SDKS[name](venue) if name in SDKS else venue
-    pool = ThreadPoolExecutor(part.parallelism, thread_name_prefix=name)
-    return Source(collector=_collector(name, kind, transport, clock, plan), venue=venue, pool=pool, service=service)
-
-
-def _collector(name: str, kind: Any, transport: Any, clock: Clock, plan: Plan) -> Collector:
-    collector: Collector = kind(transport, clock, history=plan.history) if name == "coingecko" else kind(transport)
-    return collector
-
-
-def _source_class(name: str, settings: Settings) -> Any:
-    if name not in SOURCES:
-        raise ConfigError(f"sources.{name}: no such source; known are {', '.join(SOURCES)}")
-    if name not in settings.sources:
-        raise ConfigError(f"sources.{name}: is not configured; add it under sources in config/config.yaml")
-    return SOURCES[name]
-
-
-def _plan(name: str, kind: Any, part: SourceSettings) -> Plan:
-    path = f"sources.{name}.plan"
-    if part.plan not in kind.plans:
-        raise ConfigError(f"{path}: {part.plan!r} is no plan of this provider; use one of {', '.join(kind.plans)}")
-    plan: Plan = kind.plans[part.plan]
-    if part.api_key and plan.key_header is None:
-        keyed = [other for other, found in kind.plans.items() if found.key_header]
-        choice = f"set {path} to one of {', '.join(keyed)}" if keyed else "remove the key"
-        raise ConfigError(f"sources.{name}.api_key: the plan {part.plan!r} uses no key; {choice}")
-    if plan.key_header and not part.api_key:
-        needed = environment_name(f"sources.{name}.api_key")
-        raise ConfigError(f"sources.{name}.api_key: the plan {part.plan!r} needs a key; set {needed}")
-    secret = part.api_key.get_secret_value() if part.api_key else ""
-    if not (secret.isascii() and secret.isprintable()):
-        raise ConfigError(f"sources.{name}.api_key: a secret that holds a character no key has; copy the key again")
-    return plan
-
-
-def _limits(name: str, part: SourceSettings, plan: Plan) -> list[Limit]:
-    scopes = {limit.scope for limit in plan.limits}
-    for scope in part.limits:
-        if scope not in scopes:
-            known = ", ".join(sorted(scopes))
-            raise ConfigError(f"sources.{name}.limits.{scope}: no such metered scope; use one of {known}")
-    own = [Limit(scope=scope, capacity=item.capacity, window=item.window) for scope, item in part.limits.items()]
-    return [limit for limit in plan.limits if limit.scope not in part.limits] + own
-
-
-def build_tasks(settings: Settings) -> list[Task]:
-    """Return every enabled dataset of every enabled source."""
-    return [
-        _task(settings, name, dataset)
-        for name, part in settings.sources.items()
-        if part.enabled
-        for dataset, choice in part.datasets.items()
-        if choice.enabled
-    ]
-
-
-def _task(settings: Settings, name: str, dataset: Dataset) -> Task:
-    shapes = _source_class(name, settings).shapes
-    if dataset not in shapes:
-        raise ConfigError(
-            f"sources.{name}.datasets.{dataset}: this source does not give it; it gives {', '.join(shapes)}"
-        )
-    choice = settings.sources[name].datasets[dataset]
-    _check_intervals(f"sources.{name}.datasets.{dataset}.intervals", name, dataset, settings)
-    return Task(
-        source=name,
-        dataset=dataset,
-        shape=shapes[dataset],
-        cadence=choice.cadence,
-        intervals=choice.intervals,
-        history=choice.history,
-        levels=choice.levels,
-        assets=choice.assets,
-        lookback=choice.lookback,
-        top=settings.universe.top,
-    )
-
-
-def _check_intervals(path: str, name: str, dataset: Dataset, settings: Settings) -> None:
-    given, wanted = _source_class(name, settings).intervals, settings.sources[name].datasets[dataset].intervals
-    if dataset is Dataset.CANDLES and not wanted:
-        raise ConfigError(f"{path}: is empty; name at least one, as [1m, 1h]")
-    if dataset is not Dataset.CANDLES and wanted:
-        raise ConfigError(f"{path}: only candles have intervals; remove {', '.join(wanted)}")
-    for interval in wanted:
-        if interval not in given:
-            raise ConfigError(f"{path}: this source has no {interval} candles; it has {', '.join(given)}")
-
-
-def build_proof(settings: Settings) -> Proof:
-    """Hold the configured schedule against the limits of every enabled provider.
-
-    How many instruments a venue will have is not known before it was asked: as many as assets are followed.
-    """
-    most = settings.universe.top + len(settings.universe.include) + len(settings.universe.include_instruments)
-    accounts = []
-    for name, part in settings.sources.items():
-        if part.enabled:
-            kind = _source_class(name, settings)
-            plan = _plan(name, kind, part)
-            accounts.append(
-                Account(
-                    source=name,
-                    plan=part.plan,
-                    limits=_limits(name, part, plan),
-                    calls=kind.calls,
-                    instruments=most,
-                    listed=LISTED,
-                )
-            )
-    shares = Shares(
-        reserve=settings.http.reserve_pct / 100, repeats=BUDGET_SHARE, healing=settings.http.healing_pct / 100
-    )
-    turns = [_turns(name, cadence) for name, cadence in settings.cadences.items()]
-    return prove(build_tasks(settings), turns, accounts, assets=most, shares=shares)
-
-
-def _turns(name: str, cadence: CadenceSettings) -> Turns:
-    if cadence.cron is None:
-        assert cadence.every is not None  # noqa: S101 - checked when the settings were loaded
-        return Turns.on_grid(name, cadence.every, cadence.deadline)
-    gap, a_month = cron_turns(cadence.cron)
-    return Turns(name=name, every=None, gap=gap, a_month=a_month, deadline=cadence.deadline)
-
-
-def check_schedule(settings: Settings) -> None:
-    """Raise ConfigError, one line, when the schedule cannot fit the limits of a provider."""
-    violations = build_proof(settings).violations
-    if violations:
-        more = f" (and {len(violations) - 1} more; see all with: python main.py plan)" if violations[1:] else ""
-        raise ConfigError(f"the schedule does not fit: {violations[0].text}{more}")
+# --------------------------------------------------------------------------- checking
 
 
 def check_settings(settings: Settings) -> None:
@@ -288,12 +116,6 @@ def one_source(settings: Settings, name: str) -> Iterator[Collector]:
                 keeper = _keep_budgets(settings, [source], database, clock)
                 stack.callback(lambda: keeper.keep(now=True))
         yield source.collector
-
-
-def close_source(source: Source) -> None:
-    """End the source's calls and threads."""
-    source.venue.close()
-    source.pool.shutdown(wait=True, cancel_futures=True)
 
 
 # --------------------------------------------------------------------------- collecting
@@ -359,13 +181,33 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
 
 def build_healer(settings: Settings, sources: Sequence[Source], database: Database) -> Healer:
     """Return what fills holes, with the share of every limit that the schedule leaves for it."""
-    providers = {}
-    for source in sources:
-        kind, part = _source_class(source.name, settings), settings.sources[source.name]
-        limits = _limits(source.name, part, _plan(source.name, kind, part))
-        providers[source.name] = Healable(intervals=kind.intervals, calls=kind.calls, limits=limits)
+    providers = {source.name: healable(source.name, settings) for source in sources}
     share = (1 - settings.http.reserve_pct / 100) * settings.http.healing_pct / 100
-    return Healer(CoverageStore(database), Reader(database), providers, share=share)
+    return Healer(
+        CoverageStore(database),
+        Reader(database),
+        providers,
+        share=share,
+        equivalents=build_equivalents(settings),
+        ranking=RANKING,
+        prices=settings.fallback.prices,
+    )
+
+
+def build_equivalents(settings: Settings) -> Equivalents:
+    """Return what finds the instruments that mean the same, at the venues of `fallback.candles`."""
+    _check_fallback(settings)
+    order = settings.fallback.candles
+    return lambda wanted, stored: equivalents(wanted, stored, order)
+
+
+def _check_fallback(settings: Settings) -> None:
+    lists = {"candles": (settings.fallback.candles, ()), "prices": (settings.fallback.prices, (TICKERS,))}
+    for key, (names, more) in lists.items():
+        known = (*SOURCES, *more)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ConfigError(f"fallback.{key}: no such source {unknown[0]!r}; use some of {', '.join(known)}")
 
 
 def build_outage(settings: Settings, writer: Writer) -> Outage:
@@ -547,6 +389,7 @@ def open_backfill(settings: Settings, show: Callable[[str], None]) -> Iterator[B
             show=show,
             stopping=stopping,
             keep_budgets=budgets.keep,
+            equivalents=build_equivalents(settings),
         )
 
 

@@ -86,6 +86,7 @@ class Run:
         self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # no indicators yet -> first open time
         self.indicator_rows = 0
         self.failed: list[Job] = []  # that other providers may stand in for
+        self.failed_again: list[Job] = []  # of those that stood in, or were to fill a hole
         self.mending = False  # its own jobs are done; now come those for what is missing
         self.filled: Counter[str] = Counter()  # provider -> rows it gave in place of another one
         self.healed = 0  # rows of windows that an earlier cycle missed
@@ -93,6 +94,7 @@ class Run:
         self.suspects = 0
         self.spooled = 0
         self.storage_failed = False
+        self.locked_until: dict[Dataset, float] = {}  # monotonic; before it a table that somebody locks is not tried
         self.away_until = float("-inf")  # monotonic; before it the database is not tried again
         self.over = False  # nobody takes batches any more
 
@@ -101,12 +103,13 @@ class Run:
         self.tallies[batch.job.source].add(batch, result)
         self.revisions += result.revised
         rows = sum(result.written.values())
-        if batch.job.stands_for is not None and rows:
+        stands_in = batch.job.stands_for is not None or (self.mending and batch.job.dataset is Dataset.MARKETS)
+        if stands_in and rows:
             self.filled[batch.job.source] += rows
-        if self.mending and _lost(batch.job) not in map(_lost, self.failed):
+        if self.mending and batch.job.interval is not None and _lost(batch.job) not in map(_lost, self.failed):
             self.healed += rows
-        if batch.state == "failed" and not self.mending:
-            self.failed.append(batch.job)
+        if batch.state == "failed":
+            (self.failed_again if self.mending else self.failed).append(batch.job)
         self.keep_rejects([*batch.rejects, *result.rejects])
         self.touch(batch)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from collector import wiring
+from collector import providers
 from collector.config import load_settings
 from collector.records import Dataset
 from collector.sources import SOURCES
@@ -36,7 +36,7 @@ def test_every_place_names_the_same_sources():
         "tests": {file.stem.removeprefix("test_") for file in (HERE / "sources").glob("test_*.py")},
         "documented": {source for source, _, _ in ROWS},
         "limits documented": set(re.findall(r"^\| `(\w+)` \| `\w+` \| `https", SOURCES_PAGE, re.MULTILINE)),
-        "services": set(wiring.SERVICES),
+        "services": set(providers.SERVICES),
     }
     assert {place: names for place, names in places.items() if names != set(SOURCES)} == {}
 
@@ -51,7 +51,7 @@ def test_settings_collect_every_dataset_that_a_source_offers_and_no_other():
 
 
 def test_the_shipped_settings_become_tasks():
-    tasks = wiring.build_tasks(load_settings(environment={})[0])
+    tasks = providers.build_tasks(load_settings(environment={})[0])
     assert {(task.source, str(task.dataset)) for task in tasks} == OFFERED
 
 

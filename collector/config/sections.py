@@ -170,6 +170,19 @@ class CheckSettings(Section):
     )
 
 
+class FallbackSettings(Section):
+    """Who is asked when a provider gives nothing."""
+
+    candles: Words = Field(
+        ("binance_futures", "binance_spot", "okx"),
+        description="Venues whose candles may stand in for the same instrument of another, best first",
+    )
+    prices: Words = Field(
+        ("tickers",),
+        description="Who gives asset prices when CoinGecko does not, best first; tickers: the followed venues",
+    )
+
+
 class HttpSettings(Section):
     """Bounds of every call to a provider."""
 
@@ -197,6 +210,7 @@ class Settings(BaseSettings):
     cadences: dict[str, CadenceSettings] = Field(min_length=1, description="When cycles start, by name")
     sources: dict[str, SourceSettings] = Field(min_length=1, description="Providers, by name")
     indicators: IndicatorSettings = Field(IndicatorSettings(), description="TA-Lib indicators")
+    fallback: FallbackSettings = Field(FallbackSettings(), description="Who is asked when a provider gives nothing")
     checks: CheckSettings = Field(CheckSettings(), description="When a stored value is doubted")
     http: HttpSettings = Field(HttpSettings(), description="Bounds of every call")
     simulated: bool = Field(default=False, description="Marks everything stored and shown as simulated")

@@ -22,6 +22,7 @@ FOREIGN = (requests.RequestException, wire.HTTPError, http.client.HTTPException,
 HIDDEN = "***"
 _KEYED = re.compile(r"(?i)((?:api[_-]?key|apikey|signature|secret|token|password)=)[^&\s'\"]+")
 _LOGIN = re.compile(r"(://)[^/\s:@]+:[^/\s@]+@")
+REFUSALS = (418, 429)  # to go on calling after these is what providers ban for
 _DENIED = (401, 403, 451)
 
 
@@ -105,7 +106,7 @@ def classify(answer: Answer) -> VenueError | None:
     if 200 <= status < 300:  # noqa: PLR2004
         return None
     said = _excerpt(answer)
-    if status in (418, 429):
+    if status in REFUSALS:
         return RateLimited(f"HTTP {status}: calls are refused for now{said}", status=status, banned=status == 418)  # noqa: PLR2004
     if status in _DENIED:
         return AccessDenied(f"HTTP {status}: access denied{said}", status=status)

@@ -29,7 +29,7 @@ from collector.errors import (
 from collector.http.deadline import Deadline
 from collector.http.refusals import Refusals
 from collector.http.skew import Skew
-from collector.http.translate import FOREIGN, behind, classify, redact, redact_chain, unreachable
+from collector.http.translate import FOREIGN, REFUSALS, behind, classify, redact, redact_chain, unreachable
 from collector.http.transport import Adapter, TooLarge, read_body, tls_context
 from collector.records import Answer
 from collector.resilience.breaker import Breaker, NotTried
@@ -364,7 +364,7 @@ class Venue:
         try:
             self._check(answer)
         except VenueError as error:
-            return error
+            return _refused_by_status(error, answer)
         except PayloadError as error:  # an error page instead of the provider's envelope
             by_status = classify(answer)
             if by_status is None:
@@ -457,3 +457,12 @@ def _request_headers(source: str, own: Mapping[str, str]) -> dict[str, str]:
             text = "holds a space at an end, a control or a non-ASCII character: copy the key again"
             raise ConfigError(f"{source}: the value of the header {name} cannot be sent; it {text}")
     return {"User-Agent": USER_AGENT, "Accept": "application/json", "Accept-Encoding": "gzip", **own}
+
+
+def _refused_by_status(error: VenueError, answer: Answer) -> VenueError:
+    """Return the error a source saw, as a refusal where the status is one: a source may know only its own statuses."""
+    if answer.status not in REFUSALS or isinstance(error, RateLimited):
+        return error
+    refusal = RateLimited(str(error), source=error.source, status=answer.status)
+    refusal.__cause__ = error
+    return refusal

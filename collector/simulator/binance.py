@@ -5,7 +5,7 @@ Prices, sizes and rates are strings, times whole milliseconds, errors `{"code": 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -52,7 +52,13 @@ _RATIOS = {
 _STATISTICS_REACH_MS = 30 * DAY_MS
 
 
-def _error(code: int, text: str, status: int = 400) -> BadQuery:
+def one_or_all(rows: Sequence[object], *, single: bool) -> object:
+    """Return the only row as an object where one symbol was asked for, else the list."""
+    return rows[0] if single else rows
+
+
+def error(code: int, text: str, status: int = 400) -> BadQuery:
+    """Return a refusal in the venue's envelope."""
     return BadQuery(status, {"code": code, "msg": text})
 
 
@@ -127,15 +133,15 @@ class Binance:
     def _contract(self, query: Query, now_ms: int) -> Contract:
         symbol = query.get("symbol", "")
         if not symbol:
-            raise _error(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+            raise error(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
         if not symbol.isascii() or not symbol.replace("_", "").isalnum():
-            raise _error(-1100, "Illegal characters found in parameter 'symbol'.")
+            raise error(-1100, "Illegal characters found in parameter 'symbol'.")
         if symbol == PENDING_SYMBOL:
-            raise _error(-1122, "Invalid symbol status.")
+            raise error(-1122, "Invalid symbol status.")
         try:
             return self._market.contract(VENUE, symbol, now_ms)
         except UnknownSymbol:
-            raise _error(-1121, "Invalid symbol.") from None
+            raise error(-1121, "Invalid symbol.") from None
 
     def _wanted(self, query: Query, now_ms: int) -> tuple[list[Contract], bool]:
         """Return the contracts asked for and whether a single object is due."""
@@ -147,9 +153,9 @@ class Binance:
 
     def _depth(self, query: Query, now_ms: int) -> object:
         contract = self._contract(query, now_ms)
-        limit = _whole(query, "limit", 500)
+        limit = whole(query, "limit", 500)
         if limit not in _DEPTHS:
-            raise _error(-4021, f"{limit} is not valid depth limit.")
+            raise error(-4021, f"{limit} is not valid depth limit.")
         book = self._market.order_book(VENUE, contract.symbol, now_ms, limit)
         return {
             "lastUpdateId": book.last_update_id,
@@ -175,7 +181,7 @@ class Binance:
                     "lastUpdateId": book.last_update_id,
                 }
             )
-        return rows[0] if single else rows
+        return one_or_all(rows, single=single)
 
     def _ticker_price(self, query: Query, now_ms: int) -> object:
         wanted, single = self._wanted(query, now_ms)
@@ -187,12 +193,12 @@ class Binance:
             }
             for c in wanted
         ]
-        return rows[0] if single else rows
+        return one_or_all(rows, single=single)
 
     def _ticker_24h(self, query: Query, now_ms: int) -> object:
         wanted, single = self._wanted(query, now_ms)
         rows = [self._ticker_row(contract, now_ms) for contract in wanted]
-        return rows[0] if single else rows
+        return one_or_all(rows, single=single)
 
     def _ticker_row(self, contract: Contract, now_ms: int) -> dict[str, object]:
         ticker = self._market.ticker_of(contract, now_ms)
@@ -222,11 +228,11 @@ class Binance:
         contract = self._contract(query, now_ms)
         interval = query.get("interval", "")
         if not interval:
-            raise _error(-1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
+            raise error(-1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
         if interval not in _INTERVALS:
-            raise _error(-1120, "Invalid interval.")
-        limit = _limit(query, 500, 1_500)
-        start, end = _range(query)
+            raise error(-1120, "Invalid interval.")
+        limit = row_limit(query, 500, 1_500)
+        start, end = range_of(query)
         width = WIDTHS_MS.get(interval, 31 * DAY_MS)
         last = now_ms if end is None else min(end, now_ms)
         if start is None:
@@ -235,7 +241,7 @@ class Binance:
         end_open = min(last + 1, start + (limit + 1) * width)
         bars = self._market.bars(contract, interval, start, end_open, at_ms=now_ms)
         newest = "startTime" not in query
-        rows = _klines(contract, interval, bars)
+        rows = kline_rows(contract, interval, bars)
         return rows[-limit:] if newest else rows[:limit]
 
     # mark price, funding, open interest -------------------------------------------------------------------------
@@ -258,7 +264,7 @@ class Binance:
             }
             for contract, mark, index, rate in zip(wanted, marks, indices, rates, strict=True)
         ]
-        return rows[0] if single else rows
+        return one_or_all(rows, single=single)
 
     def _funding_rate(self, query: Query, now_ms: int) -> object:
         limit_text = query.get("limit", "100")
@@ -272,7 +278,7 @@ class Binance:
             }
             raise BadQuery(200, body)
         limit = int(limit_text)
-        start, end = _range(query)
+        start, end = range_of(query)
         last = now_ms if end is None else min(end, now_ms)
         if query.get("symbol"):
             contract = self._contract(query, now_ms)
@@ -342,14 +348,14 @@ class Binance:
         """Return the contract and the ends of the periods asked for; None for an unknown symbol or period."""
         for name in ("symbol", "period"):
             if not query.get(name):
-                raise _error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+                raise error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
         period = query["period"]
         if not period[:-1].isdecimal():
-            raise _error(-1130, "parameter 'period' is invalid.")
-        limit = _limit(query, 30, 500)
-        start, end = _range(query)
+            raise error(-1130, "parameter 'period' is invalid.")
+        limit = row_limit(query, 30, 500)
+        start, end = range_of(query)
         if start is not None and start <= now_ms - _STATISTICS_REACH_MS:
-            raise _error(-1130, "parameter 'startTime' is invalid.")
+            raise error(-1130, "parameter 'startTime' is invalid.")
         try:
             contract = self._market.contract(VENUE, query["symbol"], now_ms)
         except UnknownSymbol:
@@ -403,7 +409,7 @@ class Binance:
         }
 
 
-def _klines(contract: Contract, interval: str, bars: Bars) -> list[list[object]]:
+def kline_rows(contract: Contract, interval: str, bars: Bars) -> list[list[object]]:
     """Return the twelve items of each candle; the last one is unused by the venue."""
     values = bars.columns.tolist()
     opens = bars.open_ms.tolist()
@@ -422,23 +428,26 @@ def _klines(contract: Contract, interval: str, bars: Bars) -> list[list[object]]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _whole(query: Query, name: str, default: int) -> int:
+def whole(query: Query, name: str, default: int) -> int:
+    """Return a whole number of the query, or refuse it."""
     text = query.get(name, str(default))
     if not text.isdecimal() or len(text) > _LONGEST_NUMBER:
-        raise _error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+        raise error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
     return int(text)
 
 
-def _limit(query: Query, default: int, most: int) -> int:
-    limit = _whole(query, "limit", default)
+def row_limit(query: Query, default: int, most: int) -> int:
+    """Return how many rows are asked for, or refuse a number out of range."""
+    limit = whole(query, "limit", default)
     if not 1 <= limit <= most:
-        raise _error(-1130, "parameter 'limit' is invalid.")
+        raise error(-1130, "parameter 'limit' is invalid.")
     return limit
 
 
-def _range(query: Query) -> tuple[int | None, int | None]:
-    start = _whole(query, "startTime", 0) if "startTime" in query else None
-    end = _whole(query, "endTime", 0) if "endTime" in query else None
+def range_of(query: Query) -> tuple[int | None, int | None]:
+    """Return startTime and endTime, or refuse a range that ends before it starts."""
+    start = whole(query, "startTime", 0) if "startTime" in query else None
+    end = whole(query, "endTime", 0) if "endTime" in query else None
     if start is not None and end is not None and start > end:
-        raise _error(-1023, "Start time is greater than end time.")
+        raise error(-1023, "Start time is greater than end time.")
     return start, end

@@ -7,7 +7,7 @@ OKX: calls per two seconds for each endpoint, for some per instrument. CoinGecko
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from collector.simulator.wire import Request, Response, json_response
 
@@ -103,9 +103,16 @@ def _by_limit(table: tuple[tuple[int, int], ...], text: str) -> int:
 
 
 class BinanceLimits:
-    """Weight per clock minute, two call pools, and bans that double each time."""
+    """Weight per clock minute, two call pools, and bans that double each time.
 
-    def __init__(self) -> None:
+    Futures and spot count apart: `capacity` and `weight_of` are those of the host.
+    """
+
+    def __init__(
+        self, capacity: int = BINANCE_WEIGHT, weight_of: Callable[[str, Mapping[str, str]], int] | None = None
+    ) -> None:
+        self._capacity = capacity
+        self._weight_of = weight_of or binance_weight
         self._addresses: defaultdict[str, _BinanceAddress] = defaultdict(_BinanceAddress)
 
     def refuse(self, request: Request, path: str, now_ms: int) -> Response | None:
@@ -113,8 +120,8 @@ class BinanceLimits:
         used = self._current(request.address, now_ms)
         if now_ms < used.banned_until_ms:
             return _banned(request.address, used, now_ms)
-        used.weight += binance_weight(path, request.query)
-        over = used.weight > BINANCE_WEIGHT
+        used.weight += self._weight_of(path, request.query)
+        over = used.weight > self._capacity
         if path in _FUNDING_PATHS:
             used.funding.add(now_ms)
             over = over or used.funding.count(now_ms) > FUNDING_CALLS
@@ -129,7 +136,7 @@ class BinanceLimits:
             used.banned_until_ms = now_ms + min(_FIRST_BAN_MS * 2 ** (used.bans - 1), _LONGEST_BAN_MS)
             return _banned(request.address, used, now_ms)
         text = (
-            f"Too many requests; current limit is {BINANCE_WEIGHT} requests per minute. "
+            f"Too many requests; current limit is {self._capacity} requests per minute. "
             "Please use the websocket for live updates to avoid polling the API."
         )
         return json_response({"code": -1003, "msg": text}, 429)

@@ -143,6 +143,7 @@ _WITHOUT_CONTRACT = _STABLE | {coin.id for coin in _TRAPS}
 _CONSONANTS = "bdfgklmnprstvxz"
 _VOWELS = "aeiou"
 _EXTREMES = {3: -8.0, 7: 4.0}  # powers of ten of two made-up coins at the ends of the price range
+_IN_USDC = 3
 _MAJORS = 12
 """So many assets at the front are on both venues and settle funding every 8 hours."""
 _MISSING_AT_BINANCE, _MISSING_AT_OKX = (9, 5), (6, 4)  # (one in, at remainder)
@@ -253,6 +254,27 @@ def binance_perpetual(coin: Coin, position: int, quote: str = "USDT", thin: bool
     )
 
 
+def spot_pair(venue: str, coin: Coin, position: int, symbol: str, quote: str, thin: bool = False) -> Contract:
+    """Return the spot market of a coin at a venue: one unit of the base is one coin, whatever it is worth."""
+    lot_exp = min(0, math.floor(math.log10(10.0 / coin.anchor_usd)))
+    return Contract(
+        venue=venue,
+        symbol=symbol,
+        base=coin.symbol.upper(),
+        quote=quote,
+        settle=quote,
+        underlying=position,
+        coin_id=coin.id,
+        kind="spot",
+        tick_exp=tick_exp_for(coin.anchor_usd),
+        lot_exp=lot_exp,
+        listed_ms=coin.listed_ms,
+        quiet=0.06 if thin else 0.0,
+        daily_lots=_turnover_usd(coin) * 0.1 / coin.anchor_usd / 10.0**lot_exp,
+        key=key(venue, symbol),
+    )
+
+
 def okx_swap(coin: Coin, position: int, settle: str = "USDT", thin: bool = False) -> Contract:
     """Return the OKX swap of a coin; settlement in USD means the coin-margined (inverse) kind."""
     inverse = settle == "USD"
@@ -348,7 +370,20 @@ def build_contracts(coins: tuple[Coin, ...], binance: int | None, okx: int | Non
     for position in (0, 1):
         made.append(okx_swap(coins[position], position, settle="USDC"))
         made.append(okx_swap(coins[position], position, settle="USD"))
-    return (*made, *_stock_and_index(coins))
+    return (*made, *_stock_and_index(coins), *_binance_spot(coins))
+
+
+def _binance_spot(coins: tuple[Coin, ...]) -> list[Contract]:
+    """Return the spot markets of Binance: in USDT what has a perpetual there too, the three largest in USDC as well."""
+    made: list[Contract] = []
+    for position, coin in enumerate(coins):
+        if coin.id in _WITHOUT_CONTRACT or not _listed(position, _MISSING_AT_BINANCE):
+            continue
+        thin = position > 0.6 * len(coins)
+        quotes = ("USDT", "USDC") if position < _IN_USDC else ("USDT",)
+        name = coin.symbol.upper()
+        made.extend(spot_pair("binance_spot", coin, position, name + quote, quote, thin) for quote in quotes)
+    return made
 
 
 def _last_friday(year: int, month: int) -> date:

@@ -1,6 +1,6 @@
 """All simulated venues behind one loopback port: routing, keys, limits, counting, and the admin page.
 
-Paths begin with /coingecko/api/v3, /coingecko-pro/api/v3, /binance or /okx; GET /_simulator/state tells what was asked.
+Each venue has a prefix (see _PREFIXES); GET /_simulator/state tells what was asked.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Protocol, Self
 from collector.clock import SystemClock, from_millis, to_millis
 from collector.simulator.alternative_me import AlternativeMe
 from collector.simulator.binance import Binance
+from collector.simulator.binance_spot import WEIGHT, BinanceSpot, weight_of
 from collector.simulator.coingecko import CoinGecko
 from collector.simulator.faults import Faults
 from collector.simulator.limits import BinanceLimits, CoinGeckoLimits, OkxLimits
@@ -32,6 +33,7 @@ _PREFIXES = (
     ("/coingecko-pro/api/v3", "coingecko_pro"),
     ("/coingecko/api/v3", "coingecko"),
     ("/binance", "binance_futures"),
+    ("/binance-spot", "binance_spot"),
     ("/okx", "okx"),
     ("/alternative-me", "alternative_me"),
 )
@@ -92,12 +94,16 @@ class Simulator:
         self._limits_now_ms = limits_now_ms or now_ms
         self._host, self._port = host, port
         self._latency_s = latency_s
-        self._coingecko, self._binance, self._okx = CoinGecko(self.market), Binance(self.market), Okx(self.market)
+        self._coingecko, self._okx = CoinGecko(self.market), Okx(self.market)
         self._alternative_me = AlternativeMe(self.market.seed)
         self._coingecko_limits = CoinGeckoLimits(
             coingecko_per_minute, coingecko_demo_per_minute, coingecko_pro_per_minute
         )
-        self._binance_limits, self._okx_limits = BinanceLimits(), OkxLimits()
+        self._binance_hosts: dict[str, tuple[Binance | BinanceSpot, BinanceLimits]] = {
+            "binance_futures": (Binance(self.market), BinanceLimits()),
+            "binance_spot": (BinanceSpot(self.market), BinanceLimits(WEIGHT, weight_of)),
+        }
+        self._okx_limits = OkxLimits()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping: asyncio.Event | None = None
@@ -174,6 +180,7 @@ class Simulator:
             "coingecko": f"{root}/coingecko/api/v3",
             "coingecko_pro": f"{root}/coingecko-pro/api/v3",
             "binance_futures": f"{root}/binance",
+            "binance_spot": f"{root}/binance-spot",
             "okx": f"{root}/okx",
             "alternative_me": f"{root}/alternative-me",
         }
@@ -201,19 +208,20 @@ class Simulator:
         return response
 
     def _venue_answer(self, venue: str, path: str, request: Request, now_ms: int) -> Response:
-        if venue == "binance_futures":
-            return self._binance_answer(path, request, now_ms)
+        if venue in self._binance_hosts:
+            return self._binance_answer(venue, path, request, now_ms)
         if venue == "okx":
             return self._okx_answer(path, request, now_ms)
         if venue == "alternative_me":
             return self._alternative_me.answer(path, request.query, now_ms)
         return self._coingecko_answer("pro" if venue == "coingecko_pro" else "public", path, request, now_ms)
 
-    def _binance_answer(self, path: str, request: Request, now_ms: int) -> Response:
+    def _binance_answer(self, venue: str, path: str, request: Request, now_ms: int) -> Response:
+        host, limits = self._binance_hosts[venue]
         limits_now = self._limits_now_ms()
-        refused = self._binance_limits.refuse(request, path, limits_now) if self._limits_on else None
-        response = refused or self._binance.answer(path, request.query, now_ms)
-        headers = dict(response.headers) | self._binance_limits.headers(request.address, limits_now)
+        refused = limits.refuse(request, path, limits_now) if self._limits_on else None
+        response = refused or host.answer(path, request.query, now_ms)
+        headers = dict(response.headers) | limits.headers(request.address, limits_now)
         return Response(status=response.status, body=response.body, content_type=response.content_type, headers=headers)
 
     def _okx_answer(self, path: str, request: Request, now_ms: int) -> Response:
@@ -243,7 +251,7 @@ class Simulator:
             "limits": self._limits_on,
             "requests": {f"{venue} {path}": count for (venue, path), count in dict(self.requests).items()},
             "refused": dict(self.refused),
-            "weights": self._binance_limits.used(),
+            "weights": {venue: limits.used() for venue, (_, limits) in self._binance_hosts.items()},
             "faults": self.interceptor.counts() if isinstance(self.interceptor, Faults) else {},
         }
 

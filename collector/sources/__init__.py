@@ -3,12 +3,14 @@
 from collector.sources.alternative_me import AlternativeMeCollector
 from collector.sources.base import Collector
 from collector.sources.binance_futures import BinanceFuturesCollector
+from collector.sources.binance_spot import BinanceSpotCollector
 from collector.sources.coingecko import CoingeckoCollector
 from collector.sources.okx import OkxCollector
 
 SOURCES: dict[str, type[Collector]] = {
     "alternative_me": AlternativeMeCollector,
     "binance_futures": BinanceFuturesCollector,
+    "binance_spot": BinanceSpotCollector,
     "coingecko": CoingeckoCollector,
     "okx": OkxCollector,
 }

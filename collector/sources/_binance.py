@@ -4,13 +4,35 @@ Not a source itself: spot and futures answer alike in these, so each fact is wri
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from collector.clock import from_millis, to_millis
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueError, VenueUnreachable
-from collector.parsing import decode_json, objects, rows, to_decimal, to_integer, to_millis_time, to_object
-from collector.records import Answer, Candle, Interval, Job, Payload, Record, Reject, RejectReason
+from collector.parsing import (
+    Fields,
+    decode_json,
+    objects,
+    rows,
+    to_decimal,
+    to_integer,
+    to_millis_time,
+    to_object,
+    to_optional_decimal,
+)
+from collector.records import (
+    Answer,
+    Candle,
+    Instrument,
+    InstrumentListing,
+    Interval,
+    Job,
+    Payload,
+    Record,
+    Reject,
+    RejectReason,
+)
 from collector.sources.base import Limit
 
 SETTLE = timedelta(seconds=2)  # a bar that ended less than this before the answer may still be changing
@@ -118,6 +140,81 @@ def request_weights(payload: Payload, scope: str) -> list[Limit]:
         for item in objects(told, "$.rateLimits")
         if item.text("rateLimitType") == "REQUEST_WEIGHT" and (width := LIMIT_INTERVALS.get(item.text("interval")))
     ]
+
+
+def each_once(
+    payload: Payload, listing: Callable[[Fields, Payload], InstrumentListing | Reject]
+) -> list[Record | Reject]:
+    """Return a listing of each symbol of exchangeInfo, in its order.
+
+    Two symbols never share an id: of two that would, the tradable one stays (else the first) and the other is
+    rejected, so nothing is merged unseen.
+    """
+    found: dict[str, InstrumentListing] = {}
+    rejects: list[Record | Reject] = []
+    for fields in objects(to_object(decode_json(payload.body), "$").list("symbols"), "$.symbols"):
+        item = listing(fields, payload)
+        if isinstance(item, Reject):
+            rejects.append(item)
+            continue
+        name = item.instrument.id
+        other = found.setdefault(name, item)
+        if other is item:
+            continue
+        kept, lost = (item, other) if item.tradable and not other.tradable else (other, item)
+        found[name] = kept
+        symbol = lost.instrument.venue_symbol
+        detail = f"{symbol} and {kept.instrument.venue_symbol} are both {name}"
+        rejects.append(reject(payload, symbol, RejectReason.INCONSISTENT, detail))
+    return [*found.values(), *rejects]
+
+
+def filter_value(filters: Mapping[str, Fields], kind: str, key: str) -> Decimal | None:
+    """Return a value of one of a symbol's filters; None where it has no such filter."""
+    return filters[kind].decimal(key) if kind in filters else None
+
+
+def rows_of_job(payload: Payload) -> tuple[list[tuple[Fields, Instrument]], list[Record | Reject]]:
+    """Return the rows of the job's instruments with theirs; other symbols of a list are not ours and left out.
+
+    Asked for one symbol the venue answers with one object: another symbol in it is a Reject.
+    """
+    document, wanted = decode_json(payload.body), {item.venue_symbol: item for item in payload.job.instruments}
+    if isinstance(document, dict):
+        fields = to_object(document, "$")
+        wrong = wrong_subject(fields, payload)
+        return ([], [wrong]) if wrong else ([(fields, wanted[fields.text("symbol")])], [])
+    named = ((fields, wanted.get(fields.text("symbol"))) for fields in objects(document))
+    return [(fields, instrument) for fields, instrument in named if instrument is not None], []
+
+
+def wrong_subject(fields: Fields, payload: Payload) -> Reject | None:
+    """Return the Reject of a row about another symbol than those asked for; None when it is one of them."""
+    symbol, asked = fields.text("symbol"), [item.venue_symbol for item in payload.job.instruments]
+    if symbol in asked:
+        return None
+    return reject(payload, fields.values, RejectReason.WRONG_SUBJECT, f"asked for {', '.join(asked)}, got {symbol}")
+
+
+def reject(payload: Payload, row: object, reason: RejectReason, detail: str) -> Reject:
+    """Return a row that is not believed."""
+    return Reject(job=payload.job, row=repr(row)[:500], reason=reason, detail=detail[:200])
+
+
+def number(fields: Fields, key: str) -> Decimal | None:
+    """Return a number whose key must be there but whose text may be empty: the venue's way to say nothing."""
+    return to_optional_decimal(fields.require(key), fields.at(key))
+
+
+def levels(fields: Fields, side: str, most: int | None) -> tuple[tuple[Decimal, Decimal], ...]:
+    """Return (price, size) of one side of a book, best first, `most` at most."""
+    found = rows(fields.list(side)[:most], 2, fields.at(side))
+    return tuple((to_decimal(price, path), to_decimal(size, path)) for path, (price, size, *_) in found)
+
+
+def symbol_of(instrument: Instrument) -> dict[str, str | int]:
+    """Return the parameter that names an instrument."""
+    return {"symbol": instrument.venue_symbol}
 
 
 def window(job: Job, start: int | None) -> dict[str, int]:

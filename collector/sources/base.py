@@ -33,11 +33,12 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A subscription at a provider: where its calls go and how many there may be. Every source has "public"."""
+    """A subscription at a provider: where its calls go and how many there may be. A "public" one needs no key."""
 
     base_url: str
     limits: tuple[Limit, ...]
     key_header: str | None = None  # None: the plan has no key
+    key_prefix: str = ""  # before the key in its header, as "Bearer "
     history: timedelta | None = None  # older data is refused; None: no bound is documented
 
 

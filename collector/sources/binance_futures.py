@@ -23,11 +23,8 @@ from collector.parsing import (
     Fields,
     decode_json,
     objects,
-    rows,
-    to_decimal,
     to_list,
     to_object,
-    to_optional_decimal,
 )
 from collector.records import (
     Answer,
@@ -52,13 +49,21 @@ from collector.records import (
 from collector.sources._binance import (
     after_last_bar,
     bar_interval,
+    each_once,
+    filter_value,
+    levels,
+    number,
     pages,
     parse_klines,
+    reject,
     request_weights,
+    rows_of_job,
+    symbol_of,
     unwrap,
     used_weight,
     width_ms,
     window,
+    wrong_subject,
 )
 from collector.sources.base import Cost, Limit, Parser, Plan, Sdk, Shape, payload
 
@@ -93,23 +98,7 @@ def parse_instruments(payload: Payload) -> list[Record | Reject]:
     `observed_at` is our time: the venue says that serverTime is no clock. Two contracts never share an id: of two
     that would, the tradable one stays (else the first) and the other is rejected, so nothing is merged unseen.
     """
-    found: dict[str, InstrumentListing] = {}
-    rejects: list[Record | Reject] = []
-    for fields in objects(to_object(decode_json(payload.body), "$").list("symbols"), "$.symbols"):
-        listing = _listing(fields, payload)
-        if isinstance(listing, Reject):
-            rejects.append(listing)
-            continue
-        name = listing.instrument.id
-        other = found.setdefault(name, listing)
-        if other is listing:
-            continue
-        kept, lost = (listing, other) if listing.tradable and not other.tradable else (other, listing)
-        found[name] = kept
-        symbol = lost.instrument.venue_symbol
-        detail = f"{symbol} and {kept.instrument.venue_symbol} are both {name}"
-        rejects.append(_reject(payload, symbol, RejectReason.INCONSISTENT, detail))
-    return [*found.values(), *rejects]
+    return each_once(payload, _listing)
 
 
 def _listing(fields: Fields, payload: Payload) -> InstrumentListing | Reject:
@@ -118,12 +107,12 @@ def _listing(fields: Fields, payload: Payload) -> InstrumentListing | Reject:
     delivery = _moment(fields, "deliveryDate")
     kind = _kind(contract, symbol)
     if kind is None:
-        return _reject(payload, fields.values, RejectReason.INCONSISTENT, f"unknown contractType {contract!r}")
+        return reject(payload, fields.values, RejectReason.INCONSISTENT, f"unknown contractType {contract!r}")
     if fields.text("marginAsset") == base:  # coin-margined: its sizes count USD, not base units
-        return _reject(payload, fields.values, RejectReason.INCONSISTENT, f"{symbol} is an inverse contract")
+        return reject(payload, fields.values, RejectReason.INCONSISTENT, f"{symbol} is an inverse contract")
     if kind is Kind.FUTURE:
         if delivery is None:
-            return _reject(payload, fields.values, RejectReason.NO_TIME, f"{symbol} has no delivery date")
+            return reject(payload, fields.values, RejectReason.NO_TIME, f"{symbol} has no delivery date")
         quote = f"{quote}-{delivery:%y%m%d}"
     filters = {item.text("filterType"): item for item in objects(fields.list("filters"), fields.at("filters"))}
     underlying = fields.text("underlyingType").lower()
@@ -136,8 +125,8 @@ def _listing(fields: Fields, payload: Payload) -> InstrumentListing | Reject:
         tradable=status == "TRADING",
         listed_at=_moment(fields, "onboardDate"),
         delists_at=None if delivery is not None and delivery.year >= NEVER_YEAR else delivery,
-        tick_size=_filter_value(filters, "PRICE_FILTER", "tickSize"),
-        lot_size=_filter_value(filters, "LOT_SIZE", "stepSize"),
+        tick_size=filter_value(filters, "PRICE_FILTER", "tickSize"),
+        lot_size=filter_value(filters, "LOT_SIZE", "stepSize"),
         category="crypto" if underlying == "coin" else underlying,
     )
 
@@ -160,17 +149,13 @@ def _moment(fields: Fields, key: str) -> datetime | None:
     return None if moment == EPOCH else moment
 
 
-def _filter_value(filters: Mapping[str, Fields], kind: str, key: str) -> Decimal | None:
-    return filters[kind].decimal(key) if kind in filters else None
-
-
 def parse_tickers(payload: Payload) -> list[Record | Reject]:
     """Return the rolling 24 h figures of the job's instruments. The answer has no quotes; observed_at is closeTime."""
-    named, result = _rows_of_job(payload)
+    named, result = rows_of_job(payload)
     for fields, instrument in named:
-        last_price = _number(fields, "lastPrice")
+        last_price = number(fields, "lastPrice")
         if last_price is None:
-            result.append(_reject(payload, fields.values, RejectReason.NO_PRICE, "lastPrice is empty"))
+            result.append(reject(payload, fields.values, RejectReason.NO_PRICE, "lastPrice is empty"))
             continue
         result.append(
             Ticker(
@@ -183,12 +168,12 @@ def parse_tickers(payload: Payload) -> list[Record | Reject]:
                 bid_size=None,
                 ask_price=None,
                 ask_size=None,
-                open_24h=_number(fields, "openPrice"),
-                high_24h=_number(fields, "highPrice"),
-                low_24h=_number(fields, "lowPrice"),
-                volume_24h=_number(fields, "volume"),
-                quote_volume_24h=_number(fields, "quoteVolume"),
-                change_24h_pct=_number(fields, "priceChangePercent"),
+                open_24h=number(fields, "openPrice"),
+                high_24h=number(fields, "highPrice"),
+                low_24h=number(fields, "lowPrice"),
+                volume_24h=number(fields, "volume"),
+                quote_volume_24h=number(fields, "quoteVolume"),
+                change_24h_pct=number(fields, "priceChangePercent"),
             )
         )
     return result
@@ -196,7 +181,7 @@ def parse_tickers(payload: Payload) -> list[Record | Reject]:
 
 def parse_mark_prices(payload: Payload) -> list[Record | Reject]:
     """Return mark and index price of the job's instruments, each followed by its funding forecast where it has one."""
-    named, result = _rows_of_job(payload)
+    named, result = rows_of_job(payload)
     for fields, instrument in named:
         result.append(_mark_price(fields, instrument, payload))
         forecast = _forecast(fields, instrument, payload)
@@ -206,16 +191,16 @@ def parse_mark_prices(payload: Payload) -> list[Record | Reject]:
 
 
 def _mark_price(fields: Fields, instrument: Instrument, payload: Payload) -> MarkPrice | Reject:
-    mark = _number(fields, "markPrice")
+    mark = number(fields, "markPrice")
     if mark is None:
-        return _reject(payload, fields.values, RejectReason.NO_PRICE, "markPrice is empty")
+        return reject(payload, fields.values, RejectReason.NO_PRICE, "markPrice is empty")
     return MarkPrice(
         source=NAME,
         observed_at=fields.millis("time"),
         received_at=payload.received_at,
         instrument=instrument,
         mark_price=mark,
-        index_price=_number(fields, "indexPrice"),
+        index_price=number(fields, "indexPrice"),
     )
 
 
@@ -224,7 +209,7 @@ def _forecast(fields: Fields, instrument: Instrument, payload: Payload) -> Fundi
 
     Dated contracts pay no funding: their rate is empty or zero and their time 0.
     """
-    rate, funding_time = _number(fields, "lastFundingRate"), _moment(fields, "nextFundingTime")
+    rate, funding_time = number(fields, "lastFundingRate"), _moment(fields, "nextFundingTime")
     if instrument.kind is not Kind.PERP or rate is None or funding_time is None:
         return None
     return FundingForecast(
@@ -241,7 +226,7 @@ def parse_open_interest(payload: Payload) -> list[Record | Reject]:
     """Return the open interest of one contract, in base units. The venue counts no contracts and gives no value."""
     (instrument,) = payload.job.instruments
     fields = to_object(decode_json(payload.body), "$")
-    if wrong := _wrong_subject(fields, payload):
+    if wrong := wrong_subject(fields, payload):
         return [wrong]
     return [
         OpenInterest(
@@ -271,15 +256,10 @@ def parse_order_books(payload: Payload) -> list[Record | Reject]:
             received_at=payload.received_at,
             instrument=instrument,
             last_update_id=fields.integer("lastUpdateId"),
-            bids=_levels(fields, "bids", payload.job.limit),
-            asks=_levels(fields, "asks", payload.job.limit),
+            bids=levels(fields, "bids", payload.job.limit),
+            asks=levels(fields, "asks", payload.job.limit),
         )
     ]
-
-
-def _levels(fields: Fields, side: str, most: int | None) -> tuple[tuple[Decimal, Decimal], ...]:
-    levels = rows(fields.list(side)[:most], 2, fields.at(side))
-    return tuple((to_decimal(price, path), to_decimal(size, path)) for path, (price, size, *_) in levels)
 
 
 def parse_candles(payload: Payload) -> list[Record | Reject]:
@@ -296,7 +276,7 @@ def parse_funding(payload: Payload) -> list[Record | Reject]:
     (instrument,) = payload.job.instruments
     result: list[Record | Reject] = []
     for fields in objects(decode_json(payload.body)):
-        if wrong := _wrong_subject(fields, payload):
+        if wrong := wrong_subject(fields, payload):
             result.append(wrong)
             continue
         settled_at = fields.millis("fundingTime")
@@ -333,42 +313,9 @@ def _terms(instrument: Instrument, fields: Fields | None, received_at: datetime)
         received_at=received_at,
         instrument=instrument,
         interval_hours=DEFAULT_FUNDING_HOURS if fields is None else fields.decimal("fundingIntervalHours"),
-        rate_cap=None if fields is None else _number(fields, "adjustedFundingRateCap"),
-        rate_floor=None if fields is None else _number(fields, "adjustedFundingRateFloor"),
+        rate_cap=None if fields is None else number(fields, "adjustedFundingRateCap"),
+        rate_floor=None if fields is None else number(fields, "adjustedFundingRateFloor"),
     )
-
-
-# --------------------------------------------------------------------------- what the parsers share
-
-
-def _rows_of_job(payload: Payload) -> tuple[list[tuple[Fields, Instrument]], list[Record | Reject]]:
-    """Return the rows of the job's instruments with theirs; other symbols of a list are not ours and left out.
-
-    Asked for one symbol the venue answers with one object: another symbol in it is a Reject.
-    """
-    document, wanted = decode_json(payload.body), {item.venue_symbol: item for item in payload.job.instruments}
-    if isinstance(document, dict):
-        fields = to_object(document, "$")
-        wrong = _wrong_subject(fields, payload)
-        return ([], [wrong]) if wrong else ([(fields, wanted[fields.text("symbol")])], [])
-    named = ((fields, wanted.get(fields.text("symbol"))) for fields in objects(document))
-    return [(fields, instrument) for fields, instrument in named if instrument is not None], []
-
-
-def _wrong_subject(fields: Fields, payload: Payload) -> Reject | None:
-    symbol, asked = fields.text("symbol"), [item.venue_symbol for item in payload.job.instruments]
-    if symbol in asked:
-        return None
-    return _reject(payload, fields.values, RejectReason.WRONG_SUBJECT, f"asked for {', '.join(asked)}, got {symbol}")
-
-
-def _reject(payload: Payload, row: object, reason: RejectReason, detail: str) -> Reject:
-    return Reject(job=payload.job, row=repr(row)[:500], reason=reason, detail=detail[:200])
-
-
-def _number(fields: Fields, key: str) -> Decimal | None:
-    """Return a number whose key must be there but whose text may be empty: the venue's way to say nothing."""
-    return to_optional_decimal(fields.require(key), fields.at(key))
 
 
 # --------------------------------------------------------------------------- calls
@@ -380,10 +327,6 @@ def _after_last_settlement(page: Payload) -> int | None:
     if len(to_list(settled, "$")) < SHORTEST_FUNDING_CUT:
         return None
     return max(fields.integer("fundingTime") for fields in objects(settled)) + 1
-
-
-def _symbol(instrument: Instrument) -> dict[str, str | int]:
-    return {"symbol": instrument.venue_symbol}
 
 
 def _page_bars(start: int | None, end: int | None, width: int) -> int:
@@ -488,7 +431,7 @@ class BinanceFuturesCollector:
 
     def fetch(self, job: Job) -> Iterator[Payload]:
         """Make the calls of a job and yield their answers, in order. For one instrument, bulk endpoints ask for one."""
-        only = _symbol(*job.instruments) if len(job.instruments) == 1 else {}
+        only = symbol_of(*job.instruments) if len(job.instruments) == 1 else {}
         match job.dataset:
             case Dataset.INSTRUMENTS:
                 yield self._read(job, lambda sdk: sdk.futures_exchange_info(), INSTRUMENTS_WEIGHT)
@@ -518,7 +461,7 @@ class BinanceFuturesCollector:
 
         def read(start: int | None, end: int | None) -> Payload:
             bars = _page_bars(start, end, width_ms(interval))
-            asked = {**_symbol(instrument), "interval": str(interval), **window(job, start), "limit": bars}
+            asked = {**symbol_of(instrument), "interval": str(interval), **window(job, start), "limit": bars}
             return self._read(job, lambda sdk: sdk.futures_klines(**asked), _kline_weight(bars))
 
         yield from pages(job, read, after_last_bar)
@@ -528,7 +471,7 @@ class BinanceFuturesCollector:
         (instrument,) = job.instruments
 
         def read(start: int | None, _end: int | None) -> Payload:
-            asked = {**_symbol(instrument), **window(job, start), "limit": FUNDING_PAGE}
+            asked = {**symbol_of(instrument), **window(job, start), "limit": FUNDING_PAGE}
             return self._read(job, lambda sdk: sdk.futures_funding_rate(**asked), 1, FUNDING_CALLS)
 
         yield from pages(job, read, _after_last_settlement)

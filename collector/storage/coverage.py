@@ -28,6 +28,7 @@ from collector.coverage import (
 from collector.records import Batch, Candle, Dataset, Interval, WriteResult
 from collector.storage.database import Database
 from collector.storage.instrument_ids import InstrumentIds
+from collector.storage.losses import LostCycle, LostJobs, load_lost_cycles, load_lost_jobs
 from collector.storage.merge import Cursor
 from collector.storage.rows import clean
 
@@ -36,27 +37,6 @@ Key = tuple[int, str, str]
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('collector coverage of ' || current_schema(), 0))"
 _REASON_CHARACTERS = 500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostJobs:
-    """Jobs of one dataset that did not end well for one reason; what they asked for was only there at that moment."""
-
-    source: str
-    dataset: str
-    error: str
-    cycles: Sequence[int]  # cycles.cycle_id, ascending
-    first_at: datetime  # start of the first of them
-    last_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostCycle:
-    """A cycle whose process died."""
-
-    cycle_id: int
-    cadence: str
-    started_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +113,18 @@ def _lengthen(cursor: Cursor, plain: Mapping[Key, Finding], cycle_id: int, now: 
     """Make the observed windows longer that these findings carry on, and return whose they were."""
     if not plain:
         return set()
-    values = [(*key, item.since, item.until, item.source) for key, item in plain.items()]
-    statement = cursor.mogrify(_LENGTHEN, (now, cycle_id)).decode().replace("{values}", "%s")
-    template = "(%s, %s, %s, %s::timestamptz, %s::timestamptz, %s)"
-    rows = execute_values(cursor, statement, values, template=template, page_size=len(values), fetch=True)
-    return {(row[0], row[1], row[2]) for row in rows}
+    numbers, datasets, intervals = zip(*plain, strict=True)
+    told = list(plain.values())
+    since, until = [item.since.isoformat() for item in told], [item.until.isoformat() for item in told]
+    words = [_array(column) for column in (datasets, intervals, since, until)]
+    columns = [[*numbers], *words, [item.source for item in told]]
+    cursor.execute(_LENGTHEN, (now, cycle_id, *columns))
+    return {(row[0], row[1], row[2]) for row in cursor.fetchall()}
+
+
+def _array(words: Sequence[str]) -> str:
+    """Return the server's text of an array of words without quotes: the driver is slow over lists of moments."""
+    return '{"' + '","'.join(words) + '"}'
 
 
 def apply(
@@ -307,18 +294,12 @@ class CoverageStore:
         return [(_series(row), _window(tuple(row[3:]))) for row in rows]
 
     def lost_jobs(self, since: datetime, prefix: str = "") -> list[LostJobs]:
-        """Return which snapshots were not fetched in cycles started at or after `since`, the latest first.
-
-        With `prefix` only those that were about an instrument whose name begins like it.
-        """
-        values = {"since": since, "prefix": prefix.partition("/")[0], "healed": [*_HEALED]}
-        with self._database.reading("read the ledger") as connection:
-            return [LostJobs(**row._asdict()) for row in connection.execute(_LOST_JOBS, values)]
+        """Return which snapshots were not fetched; see `load_lost_jobs`."""
+        return load_lost_jobs(self._database, since, prefix)
 
     def lost_cycles(self, since: datetime) -> list[LostCycle]:
-        """Return the cycles started at or after `since` whose process died, the latest first."""
-        with self._database.reading("read the ledger") as connection:
-            return [LostCycle(**row._asdict()) for row in connection.execute(_LOST_CYCLES, {"since": since})]
+        """Return which cycles died; see `load_lost_cycles`."""
+        return load_lost_cycles(self._database, since)
 
     # ------------------------------------------------------------------ scanning
 
@@ -385,7 +366,8 @@ _OPENS = """
 # the index, however many the series has.
 _LENGTHEN = """
     UPDATE coverage c SET until = v.until, updated_at = %s, cycle_id = %s
-    FROM (VALUES {values}) AS v(instrument_id, dataset, interval, since, until, source)
+    FROM unnest(%s::integer[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[])
+        AS v(instrument_id, dataset, interval, since, until, source)
     CROSS JOIN LATERAL (SELECT l.since FROM coverage l WHERE l.instrument_id = v.instrument_id
         AND l.dataset = v.dataset AND l.interval = v.interval AND l.since <= v.until ORDER BY l.since DESC LIMIT 1) l
     WHERE c.instrument_id = v.instrument_id AND c.dataset = v.dataset AND c.interval = v.interval AND c.since = l.since
@@ -441,34 +423,6 @@ _WINDOWS = text(
       AND (:held OR c.state NOT IN ('observed', 'filled'))
     ORDER BY 1, 2, 3, c.since
     """
-)
-# Asked for again until they come: no snapshot of them is lost.
-_HEALED = tuple(
-    str(dataset)
-    for dataset in (
-        Dataset.CANDLES,
-        Dataset.FUNDING,
-        Dataset.LISTING,
-        Dataset.INSTRUMENTS,
-        Dataset.ASSET_DETAILS,
-        Dataset.MARKET_HISTORY,
-        Dataset.SENTIMENT,
-    )
-)
-_LOST_JOBS = text(
-    """
-    SELECT j.source, j.dataset, j.error, array_agg(DISTINCT c.cycle_id) AS cycles, min(c.started_at) AS first_at,
-        max(c.started_at) AS last_at
-    FROM cycles c JOIN jobs j USING (cycle_id)
-    WHERE c.started_at >= :since AND (c.jobs_failed > 0 OR c.jobs_skipped > 0 OR c.state IN ('abandoned', 'running'))
-      AND j.state <> 'ok' AND j.dataset <> ALL(:healed)
-      AND (:prefix = '' OR EXISTS (SELECT FROM unnest(j.instruments) AS n(name) WHERE starts_with(n.name, :prefix)))
-    GROUP BY 1, 2, 3 ORDER BY max(c.started_at) DESC, 1, 2, 3
-    """
-)
-_LOST_CYCLES = text(
-    "SELECT cycle_id, cadence, started_at FROM cycles WHERE state = 'abandoned' AND started_at >= :since "
-    "ORDER BY cycle_id DESC"
 )
 # Every interval of every instrument is one index probe: DISTINCT would read all candles.
 _STORED = """

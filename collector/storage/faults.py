@@ -10,7 +10,14 @@ from contextlib import contextmanager
 import psycopg2
 from sqlalchemy import exc
 
-from collector.errors import CollectorError, ConfigError, StorageError, StorageRejected, StorageUnavailable
+from collector.errors import (
+    CollectorError,
+    ConfigError,
+    StorageError,
+    StorageLocked,
+    StorageRejected,
+    StorageUnavailable,
+)
 
 # First characters of the SQLSTATE -> what it means for the caller; the longest match decides.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -20,7 +27,7 @@ VERDICTS: dict[str, type[CollectorError]] = {
     "40": StorageUnavailable,  # serialisation failure, deadlock
     "53": StorageUnavailable,  # disk full, out of memory, too many connections
     "55006": StorageUnavailable,  # object in use
-    "55P03": StorageUnavailable,  # lock not available in time
+    "55P03": StorageLocked,  # lock not available in time
     "57": StorageUnavailable,  # shutdown, crash recovery, statement timeout
     "58": StorageUnavailable,  # the server's disk or operating system failed
     "22": StorageRejected,  # a value does not fit its type

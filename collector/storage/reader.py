@@ -10,13 +10,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import RowMapping, text
 
 from collector.records import CycleState, Dataset, Instrument, Interval, Job, Kind, Payload
-from collector.storage import timeseries
+from collector.storage import inventory
 from collector.storage.database import Database
 from collector.storage.stored import (
     CycleSummary,
+    HeldSeries,
     LatestMarket,
     LatestPrice,
     ListingChange,
@@ -339,7 +340,12 @@ class Reader:
     def inventory(self) -> list[TableContents]:
         """Return how much every market table holds, and from when to when; large tables are estimated."""
         with self._database.reading("read the inventory") as connection:
-            return [_contents(connection, table, column) for table, column in _TIMES.items()]
+            return inventory.load_tables(connection)
+
+    def held_series(self, prefix: str = "") -> list[HeldSeries]:
+        """Return what is held and missing of each series whose name begins with `prefix`, by name; reads no rows."""
+        with self._database.reading("read the inventory") as connection:
+            return inventory.load_series(connection, prefix)
 
 
 # --------------------------------------------------------------------------- rows into values
@@ -375,33 +381,3 @@ _PAYLOADS = text(
     FROM raw_payloads p JOIN jobs j USING (job_id) WHERE j.cycle_id = :cycle_id ORDER BY p.job_id, p.seq
     """
 )
-
-
-_TIMES = {
-    "assets": "last_seen_at",
-    "instruments": "last_seen_at",
-    "asset_details": "observed_at",
-    "market_snapshots": "observed_at",
-    "global_snapshots": "observed_at",
-    "tickers": "observed_at",
-    "candles": "open_time",
-    "order_books": "observed_at",
-    "mark_prices": "observed_at",
-    "funding_forecasts": "observed_at",
-    "funding_rates": "funding_time",
-    "funding_terms": "observed_at",
-    "open_interest": "observed_at",
-    "indicators": "open_time",
-}
-_COUNTED_BYTES = 512 * 1024 * 1024  # reads in under a second from memory; beyond, counting would make people wait
-
-
-def _contents(connection: Connection, table: str, column: str) -> TableContents:
-    size = timeseries.size_of(connection, table)
-    exact = size.heap_bytes <= _COUNTED_BYTES
-    # Of a large table only the oldest and the newest month are looked at: the others lie between.
-    oldest, newest = (table, table) if exact else (size.filled[0], size.filled[-1])
-    first = connection.execute(text(f"SELECT min({column}) FROM {oldest}")).scalar()
-    last = connection.execute(text(f"SELECT max({column}) FROM {newest}")).scalar()
-    rows = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() if exact else size.estimated_rows
-    return TableContents(table=table, rows=rows, exact=exact, size_bytes=size.total_bytes, first=first, last=last)

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from collector.records import CycleState, Instrument
+from collector.records import CycleState, Dataset, Instrument, Interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +114,29 @@ class TableContents:
     size_bytes: int
     first: datetime | None  # None when empty
     last: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldSeries:
+    """What is held of one instrument's bars of one interval, or of its funding payments."""
+
+    name: str  # as okx:BTC-USDT:perp/1m
+    venue: str
+    dataset: Dataset
+    interval: Interval | None  # None: funding
+    since: datetime | None  # start of the oldest held stretch; None when nothing is held
+    until: datetime | None  # end of the newest, exclusive
+    held: timedelta
+    missing: timedelta  # asked for again until it comes
+    provider_has_none: timedelta
+    holes: int  # missing windows
+    sources: tuple[str, ...]  # who gave what is held
+    next_try_at: datetime | None  # of the first missing window; None: nothing is waited for
+
+    @property
+    def share(self) -> float:
+        """Held part of what was wanted and exists, 0 to 1."""
+        return self.held / (self.held + self.missing) if self.held + self.missing else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,9 @@ import yaml
 from sqlalchemy.engine import make_url
 
 from collector.clock import SystemClock
-from collector.sources import SOURCES as REGISTERED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLOCK = SystemClock()
-SOURCES = tuple(REGISTERED)
-# An address where nobody listens: ports below 1024 are never given to whoever asks for a free one.
-NOBODY = dict.fromkeys(SOURCES, "http://127.0.0.1:1")
 
 _VENUE_DATASETS = {
     "instruments": {"cadence": "daily"},
@@ -61,6 +57,9 @@ SMALL: dict[str, Any] = {
     "indicators": {"intervals": ["1m", "1h", "1d"], "extra": [{"function": "CCI", "parameters": {"timeperiod": 20}}]},
 }
 """Settings that collect everything of a few assets, fast."""
+SOURCES = tuple(SMALL["sources"])
+# An address where nobody listens: ports below 1024 are never given to whoever asks for a free one.
+NOBODY = dict.fromkeys(SOURCES, "http://127.0.0.1:1")
 
 
 def wait_until(condition: Callable[[], Any], what: str, limit_s: float = 40) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from collector.clock import SystemClock
-from collector.errors import ConfigError, StorageError, StorageRejected, StorageUnavailable, Verdict
+from collector.errors import ConfigError, StorageError, StorageLocked, StorageRejected, StorageUnavailable, Verdict
 from collector.storage.database import Database
 from collector.storage.faults import from_driver, translated, verdict, without_password
 
@@ -22,7 +22,7 @@ from collector.storage.faults import from_driver, translated, verdict, without_p
         ("40P01", StorageUnavailable),  # deadlock
         ("53100", StorageUnavailable),  # disk full
         ("53300", StorageUnavailable),  # too many connections
-        ("55P03", StorageUnavailable),  # lock not available
+        ("55P03", StorageLocked),  # lock not available
         ("57014", StorageUnavailable),  # statement timeout
         ("57P01", StorageUnavailable),  # the administrator ended the session
         ("57P03", StorageUnavailable),  # starting up

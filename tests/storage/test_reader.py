@@ -7,7 +7,6 @@ from decimal import Decimal
 import numpy as np
 
 from collector.records import CycleReport, CycleState, Dataset, FundingRate, IndicatorBlock, Interval, Job
-from collector.storage import reader as reader_module
 from collector.storage import timeseries
 from collector.storage.stored import LatestMarket, LatestPrice
 from collector.storage.writer import InstrumentStanding
@@ -242,20 +241,6 @@ def test_the_cause_of_an_outage_is_told_and_not_that_later_jobs_were_held_back(w
     told = {item.source: (item.last_error, item.last_error_at) for item in reader.source_summaries()}
     assert told["okx"] == ("cannot resolve www.okx.com", NOON + timedelta(minutes=2))
     assert told["binance"] == ("not sent: the time for calls is over", NOON + timedelta(minutes=2))
-
-
-def test_the_inventory_counts_every_table_and_estimates_large_ones(writer, cycle, reader, database, monkeypatch):
-    march = datetime(2026, 3, 5, tzinfo=UTC)
-    writer.write(cycle, [batch(candle(), candle(1), candle(open_time=march), book())])
-    found = {item.table: item for item in reader.inventory()}
-    assert (found["candles"].rows, found["candles"].exact) == (3, True)
-    assert (found["candles"].first, found["candles"].last) == (NOON, march)
-    assert (found["tickers"].rows, found["tickers"].first) == (0, None)
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("ANALYZE candles")
-    monkeypatch.setattr(reader_module, "_COUNTED_BYTES", 0)
-    large = {item.table: item for item in reader.inventory()}["candles"]
-    assert (large.rows, large.exact, large.first, large.last) == (3, False, NOON, march)
 
 
 def test_several_threads_may_read_at_once(writer, cycle, reader):

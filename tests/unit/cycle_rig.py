@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from sqlalchemy import text
 
-from collector import demo, wiring
+from collector import demo, providers, wiring
 from collector.clock import to_millis
 from collector.config import Layer, LogSettings, load_settings
 from collector.cycle import CycleRunner
@@ -42,6 +42,7 @@ SMALL = {
             "datasets": {"listing": {"cadence": "daily"}, "asset_details": {"assets": 1}, "candles": {"assets": 1}},
         },
         "binance_futures": {"datasets": {"candles": {"intervals": ["1m"], "history": 20}}},
+        "binance_spot": {"datasets": {"candles": {"intervals": ["1m"], "history": 20}}},
         "okx": {"datasets": {"candles": {"intervals": ["1m"], "history": 20}}},
     },
     "indicators": {"intervals": ["1m"], "extra": []},
@@ -81,11 +82,11 @@ class Rig:
         addresses = simulator.base_urls if simulator else None
         self.settings = settings_of(SMALL, {} if names else only(), *trees, addresses=addresses, logs=folder)
         enabled = [name for name in names if self.settings.sources[name].enabled]
-        self.sources = [wiring.build_source(name, self.settings, clock) for name in enabled]
+        self.sources = [providers.build_source(name, self.settings, clock) for name in enabled]
         self.sources += [stand.source(clock) for stand in stands]
         for source in self.sources:
-            self._stack.callback(wiring.close_source, source)
-        tasks = [task for task in wiring.build_tasks(self.settings) if task.source in enabled]
+            self._stack.callback(providers.close_source, source)
+        tasks = [task for task in providers.build_tasks(self.settings) if task.source in enabled]
         self.tasks = [*tasks, *(task for stand in stands for task in stand.tasks)]
         self.reader, self.writer = Reader(database), parts.pop("writer", None) or Writer(database)
         follower = parts.pop("follower", None) or DatabaseFollower(

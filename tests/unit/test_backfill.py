@@ -2,133 +2,32 @@
 
 import threading
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
 
 from collector import backfill as backfill_module
-from collector.backfill import Backfill, Request, follow
+from collector.backfill import Request, follow
 from collector.clock import ManualClock
-from collector.config import LogSettings
-from collector.coverage import HELD, OLDER, Event, Series
+from collector.coverage import Series
 from collector.errors import ConfigError, VenueUnreachable
-from collector.healing import Healable, Healer, Room, cut
-from collector.log import set_up_logging, tear_down_logging
-from collector.records import Batch, Candle, Dataset, Interval, Job
-from collector.sources.base import Cost, Limit
-from collector.storage.coverage import CoverageStore
-from collector.storage.database import Database
-from collector.storage.reader import Reader
-from collector.storage.writer import Writer
+from collector.records import Dataset, Interval
 from tests.storage.samples import NOON
-from tests.unit.cycle_rig import Stand, listed, perpetual
-
-BTC = perpetual("BTC", "stand")
-SERIES = Series(instrument=BTC.id, dataset=Dataset.CANDLES, interval=Interval.M1)
-NOW = NOON + timedelta(days=30)
-MINUTE = timedelta(minutes=1)
+from tests.unit.cycle_rig import perpetual
+from tests.unit.past_rig import BTC, MINUTE, NOW, SERIES, Past, at, heal, healer_of, opened, provider, wish
 
 
-def at(minute):
-    return NOON + timedelta(minutes=minute)
-
-
-class Past(Stand):
-    """A provider that holds these minutes; a test can make it fail."""
-
-    def __init__(self, minutes, name="stand", **options):
-        super().__init__(name, bases=("BTC",), **options)
-        self.minutes = set(minutes)
-        self.on_parse = self._bars
-
-    @staticmethod
-    def calls(_job):
-        return [Cost(scope="calls")]
-
-    def _bars(self, payload):
-        job = payload.job
-        first, last = (job.since - NOON) // MINUTE, (job.until - NOON) // MINUTE
-        return [self._bar(job, payload, n) for n in sorted(self.minutes & set(range(first, last)))]
-
-    @staticmethod
-    def _bar(job, payload, minute):
-        prices = dict.fromkeys(("open", "high", "low", "close"), Decimal(100 + minute % 7))
-        return Candle(
-            source=job.source,
-            observed_at=at(minute + 1),
-            received_at=payload.received_at,
-            instrument=job.stands_for or job.instruments[0],
-            interval=Interval.M1,
-            open_time=at(minute),
-            volume=Decimal(1),
-            quote_volume=None,
-            trades=None,
-            taker_buy_volume=None,
-            closed=True,
-            **prices,
-        )
-
-
-class Bench:
-    """Everything a backfill works with, on a clock that moves only when told."""
-
-    def __init__(self, url, folder):
-        self.clock = ManualClock(NOW)
-        self.database = Database(url, clock=self.clock)
-        self.writer, self.reader = Writer(self.database), Reader(self.database)
-        self.store = CoverageStore(self.database)
-        self.folder, self.shown, self.stopping = folder, [], threading.Event()
-        self.cycle = self.writer.begin_cycle("market", NOON, instance="t", folder="", simulated=True)
-        self._pools = []
-
-    def know(self, *instruments, **changes):
-        rows = tuple(listed(item, item.venue, NOON, **changes) for item in instruments)
-        self.writer.write(self.cycle, [Batch(job=Job(source="stand", dataset=Dataset.TICKERS), records=rows)])
-
-    def work(self, *stands, **options):
-        sources = {stand.name: stand.source(self.clock) for stand in stands}
-        self._pools += [source.pool for source in sources.values()]
-        return Backfill(
-            sources=sources,
-            writer=self.writer,
-            reader=self.reader,
-            store=self.store,
-            clock=self.clock,
-            log_directory=self.folder,
-            instance="t",
-            simulated=True,
-            show=self.shown.append,
-            stopping=self.stopping,
-            keep_budgets=lambda: None,
-            **options,
-        )
-
-    def windows(self):
-        return [((w.since - NOON) // MINUTE, (w.until - NOON) // MINUTE, str(w.state)) for _, w in self.store.windows()]
-
-    def rows(self, query):
-        with self.database.reading() as connection:
-            return [tuple(row) for row in connection.execute(text(query))]
-
-    def close(self):
-        for pool in self._pools:
-            pool.shutdown(wait=True, cancel_futures=True)
-        self.database.close()
+@pytest.fixture(scope="module")
+def url(cluster):
+    made = cluster.create_database()
+    yield made
+    cluster.drop(made)
 
 
 @pytest.fixture
-def bench(migrated_url, tmp_path):
-    set_up_logging(LogSettings(directory=tmp_path), console=None)
-    made = Bench(migrated_url, tmp_path)
-    made.know(BTC)
-    yield made
-    made.close()
-    tear_down_logging()
-
-
-def wish(first, last, **changes):
-    return Request(**{"series": SERIES, "since": at(first), "until": at(last), **changes})
+def bench(url, tmp_path):
+    with opened(url, tmp_path) as made:
+        yield made
+        made.empty()
 
 
 # --------------------------------------------------------------------------- a range
@@ -291,143 +190,3 @@ def test_a_source_cannot_be_chosen_for_a_daemon(bench):
             show=bench.shown.append,
             stopping=threading.Event(),
         )
-
-
-# --------------------------------------------------------------------------- healing
-
-
-def healer_of(bench, *stands, share=1.0, capacity=1000, **options):
-    limit = Limit(scope="calls", capacity=capacity, window=MINUTE)
-    providers = {stand.name: Healable(intervals=(Interval.M1,), calls=stand.calls, limits=[limit]) for stand in stands}
-    return Healer(bench.store, bench.reader, providers, share=share, **options)
-
-
-def heal(bench, healer, past, now, seconds=60):
-    """Do what a cycle does with the healer's jobs, and return them."""
-    jobs = healer.jobs(now, seconds)
-    for job in jobs:
-        records, error = [], ""
-        try:
-            for payload in past.fetch(job):
-                records += past.parsers[Dataset.CANDLES](payload)
-        except VenueUnreachable as failure:
-            error = str(failure)
-        state = "failed" if error else "ok"
-        bench.writer.write(bench.cycle, [Batch(job=job, records=tuple(records), state=state, error=error)])
-    return jobs
-
-
-def hole(bench, *, without=(40,), minutes=100, error=""):
-    """Store a series with a hole."""
-    past = Past(set(range(minutes)) - set(without))
-    past.clock = bench.clock
-    job = Job(
-        source="stand",
-        dataset=Dataset.CANDLES,
-        instruments=(BTC,),
-        interval=Interval.M1,
-        since=at(0),
-        until=at(minutes),
-    )
-    records = tuple(record for payload in past.fetch(job) for record in past.parsers[Dataset.CANDLES](payload))
-    bench.writer.write(bench.cycle, [Batch(job=job, records=records, state="failed" if error else "ok", error=error)])
-
-
-def provider(bench, minutes, name="stand"):
-    past = Past(minutes, name)
-    past.clock = bench.clock
-    return past
-
-
-def test_a_hole_heals_when_its_time_has_come_and_not_before(bench):
-    hole(bench)
-    past = provider(bench, range(100))
-    healer = healer_of(bench, past)
-    assert healer.jobs(NOW + timedelta(seconds=59), 60) == []
-    bench.clock.advance(60)
-    (job,) = heal(bench, healer, past, bench.clock.now())
-    assert (job.since, job.until, job.source, job.stands_for) == (at(40), at(41), "stand", None)
-    assert bench.windows() == [(0, 100, "observed")]
-    assert healer.jobs(bench.clock.now() + timedelta(days=2), 60) == []
-
-
-def test_windows_handed_out_are_not_handed_out_twice(bench):
-    hole(bench)
-    bench.clock.advance(60)
-    healer = healer_of(bench, provider(bench, []))
-    assert len(healer.jobs(bench.clock.now(), 60)) == 1
-    assert healer.jobs(bench.clock.now(), 60) == []
-
-
-def test_after_two_vain_attempts_another_provider_is_asked_and_its_bars_carry_its_name(bench):
-    hole(bench, without=range(40, 50), error="HTTP 500")
-    own, other = provider(bench, []), provider(bench, range(100), "other")
-
-    def down(_job):
-        raise VenueUnreachable("HTTP 500", source="stand")
-
-    own.on_fetch = down
-    equal = perpetual("BTC", "other")
-    healer = healer_of(bench, own, other, equivalents=lambda _wanted, _stored: [equal])
-    bench.clock.advance(60)
-    assert [job.source for job in heal(bench, healer, own, bench.clock.now())] == ["stand"]
-    bench.clock.advance(599)
-    assert healer.jobs(bench.clock.now(), 60) == []
-    bench.clock.advance(1)
-    (job,) = heal(bench, healer, other, bench.clock.now())
-    assert (job.source, job.instruments, job.stands_for) == ("other", (equal,), BTC)
-    assert bench.windows() == [(0, 40, "observed"), (40, 50, "filled"), (50, 100, "observed")]
-    assert bench.rows("SELECT DISTINCT source FROM candles ORDER BY 1") == [("other",), ("stand",)]
-
-
-def test_what_no_provider_s_history_reaches_is_given_up_with_its_reason(bench):
-    own, other = provider(bench, range(50, 100)), provider(bench, [], "other")
-    bench.work(Past(range(50, 100))).run(wish(0, 100))
-    ((_, window), *_) = bench.store.windows()
-    assert (str(window.state), window.reason) == ("provider_has_none", OLDER)
-    healer = healer_of(bench, own, other, equivalents=lambda _wanted, _stored: [perpetual("BTC", "other")])
-    (job,) = heal(bench, healer, other, bench.clock.now())
-    assert job.source == "other"
-    bench.clock.advance(86_400)
-    assert healer.jobs(bench.clock.now(), 60) == []
-    ((_, window), *_) = bench.store.windows()
-    assert (str(window.state), window.next_try_at) == ("provider_has_none", None)
-    assert window.reason.endswith("nobody else has it")
-
-
-def test_healing_takes_no_more_than_its_share_of_the_limit(bench):
-    bench.store.mark(
-        [(SERIES, bench_finding(0, 30_000))],
-    )
-    healer = healer_of(bench, provider(bench, []), share=0.1, capacity=100)
-    assert len(healer.jobs(NOW, 60)) == 10
-    assert len(healer.jobs(NOW, 30)) == 5
-    assert healer.jobs(NOW, 0) == []
-
-
-def bench_finding(first, last):
-    from collector.coverage import Finding  # noqa: PLC0415
-
-    return Finding(since=at(first), until=at(last), event=Event.WANTED, source="stand", reason="x")
-
-
-def test_long_windows_are_cut_into_jobs_the_newest_first():
-    jobs = list(cut(SERIES, at(0), at(3200), BTC, BTC))
-    assert [((job.since - NOON) // MINUTE, (job.until - NOON) // MINUTE) for job in jobs] == [
-        (1700, 3200),
-        (200, 1700),
-        (0, 200),
-    ]
-
-
-def test_a_call_of_a_scope_without_a_limit_always_fits():
-    free = Healable(intervals=(), calls=lambda _job: [Cost(scope="free")], limits=[])
-    room = Room({"stand": free}, 0.1, 1)
-    assert all(room.take(job) for job in cut(SERIES, at(0), at(9000), BTC, BTC))
-
-
-def test_what_is_held_is_never_asked_for_again(bench):
-    hole(bench, without=())
-    healer = healer_of(bench, provider(bench, range(100)))
-    assert healer.jobs(NOW + timedelta(days=3), 3600) == []
-    assert {str(window.state) for _, window in bench.store.windows()} <= {str(state) for state in HELD}

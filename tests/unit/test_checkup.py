@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from collector import wiring
+from collector import providers
 from collector.checkup import BARS, Finding, check_source, render
 from collector.clock import ManualClock
 from collector.records import Dataset, Interval
@@ -42,11 +42,11 @@ def look(market, name, clock, intervals=M1, **instead):
     simulator, answers = market
     answers.instead = instead.get("instead", {})
     limits = {"sources": {"coingecko": {"limits": {"calls": {"capacity": 10_000, "window": "1m"}}}}}
-    source = wiring.build_source(name, settings_of(limits, addresses=simulator.base_urls), clock)
+    source = providers.build_source(name, settings_of(limits, addresses=simulator.base_urls), clock)
     try:
         return {finding.dataset: finding for finding in check_source(source.collector, intervals, clock)}
     finally:
-        wiring.close_source(source)
+        providers.close_source(source)
         answers.instead = {}
 
 

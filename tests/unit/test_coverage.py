@@ -12,6 +12,7 @@ from collector.coverage import (
     HAS_NONE,
     HELD,
     NOT_BELIEVED,
+    NOT_ELSEWHERE,
     NOT_IN_ANSWER,
     OLDER,
     Event,
@@ -109,9 +110,9 @@ def test_bars_that_were_refused_are_not_called_absent_from_the_answer():
 def test_another_provider_fills_and_its_gaps_say_nothing_about_the_own_one():
     stand_in = job(0, 4, source="binance_futures", instruments=(ETH,), stands_for=BTC)
     assert told(stand_in, [1]) == [
-        (0, 1, Event.ABSENT_ELSEWHERE, NOT_IN_ANSWER),
+        (0, 1, Event.ABSENT_ELSEWHERE, NOT_ELSEWHERE),
         (1, 2, Event.GOT_ELSEWHERE, ""),
-        (2, 4, Event.ABSENT_ELSEWHERE, NOT_IN_ANSWER),
+        (2, 4, Event.ABSENT_ELSEWHERE, NOT_ELSEWHERE),
     ]
     assert series_of(stand_in)[0].instrument == BTC.id
 
@@ -211,6 +212,19 @@ def test_an_absence_after_a_failure_is_the_first_one():
     failed = settle([window(0, 9)], [finding(9, 10, Event.FAILED, reason="HTTP 500")], NOW)
     absent = settle(failed, [finding(9, 10, Event.ABSENT, reason=NOT_IN_ANSWER)], NOW + timedelta(hours=1))
     assert (absent[1].state, absent[1].attempts) == (State.MISSING, 2)
+
+
+def test_what_another_provider_lacks_does_not_stand_for_a_first_absence_at_the_own_one():
+    windows, now = [window(0, 9)], NOW
+    elsewhere = finding(9, 10, Event.ABSENT_ELSEWHERE, source="kraken", reason=NOT_ELSEWHERE)
+    for told in (finding(9, 10, Event.FAILED, reason="HTTP 500"), elsewhere):
+        windows, now = settle(windows, [told], now), now + timedelta(days=1)
+    first = settle(windows, [finding(9, 10, Event.ABSENT, reason=NOT_IN_ANSWER)], now)
+    assert (first[1].state, first[1].attempts) == (State.MISSING, 3)
+    beside = settle(first, [elsewhere], now + timedelta(days=1))
+    assert beside[1].reason == NOT_IN_ANSWER  # what the own provider said is not forgotten
+    second = settle(beside, [finding(9, 10, Event.ABSENT, reason=NOT_IN_ANSWER)], now + timedelta(days=2))
+    assert (second[1].state, second[1].reason) == (State.PROVIDER_HAS_NONE, HAS_NONE)
 
 
 def test_what_the_provider_gives_after_all_is_observed():

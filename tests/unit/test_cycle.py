@@ -14,9 +14,8 @@ from collector.records import CycleState, Dataset
 from collector.sources import SOURCES
 from tests.unit.cycle_rig import Everything, Rig, Stand, bars, frozen_market, only, part_of
 
-DAILY_TOO = {
-    "sources": {name: {"datasets": {"candles": {"intervals": ["1m", "1d"]}}} for name in ("okx", "binance_futures")}
-}
+VENUES = ("okx", "binance_futures", "binance_spot")
+DAILY_TOO = {"sources": {name: {"datasets": {"candles": {"intervals": ["1m", "1d"]}}} for name in VENUES}}
 
 
 @pytest.fixture
@@ -49,10 +48,10 @@ def test_one_cycle_stores_every_dataset_and_says_so_three_times_alike(simulator,
     assert file["cycle_id"] == report.cycle_id
     assert {part["source"] for part in file["sources"]} == set(SOURCES)
     assert all(counts.values())
-    # 3 coins (the fourth asset is a stablecoin) at 2 venues, 20 bars of each, and indicators for each 1m bar
-    assert counts["order_books"] == 6
-    assert counts["candles"] == 2 * 6 * 20  # 1m and 1d
-    assert counts["indicators"] == report.indicator_rows == 6 * 20
+    # 3 coins (the fourth asset is a stablecoin) at 3 venues, 20 bars of each, and indicators for each 1m bar
+    assert counts["order_books"] == 9
+    assert counts["candles"] == 2 * 9 * 20  # 1m and 1d
+    assert counts["indicators"] == report.indicator_rows == 9 * 20
     assert {"CoingeckoService.log", "BinanceService.log", "OkxService.log", "report.json"} <= set(files)
     assert {"Collector.log", "Database.log", "CryptoListingService.log", "TechnicalAnalysisService.log"} <= set(files)
     assert latest == report.folder == "cycle_2026-03-11_14-37-42_market"
@@ -83,7 +82,7 @@ def test_a_second_cycle_asks_only_for_what_is_new_and_doubles_nothing(simulator,
         report = rig.run()
         after = rig.rows("SELECT count(*), max(open_time), count(DISTINCT (instrument_id, open_time)) FROM candles")[0]
     assert report.state is CycleState.OK
-    assert after[0] == after[2] == before[0] + 6  # one new bar of each of 6 series
+    assert after[0] == after[2] == before[0] + 9  # one new bar of each of 9 series
     assert after[1] - before[1] == timedelta(minutes=1)
     assert "/fapi/v1/exchangeInfo" not in {path for _, _, path, _, _ in simulator.log}  # lists are daily
 

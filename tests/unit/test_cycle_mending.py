@@ -8,6 +8,7 @@ import pytest
 
 from collector.errors import StorageUnavailable
 from collector.records import CycleState
+from collector.simulator.wire import Response
 from collector.storage.coverage import CoverageStore
 from collector.storage.database import Database
 from tests.unit.cycle_rig import Everything, Rig, Stand, bars, frozen_market, only
@@ -123,3 +124,65 @@ def test_an_unreadable_list_of_holes_costs_only_the_healing(database, clock, tmp
         stored = rig.rows("SELECT count(*) FROM candles")
     assert (report.state, stored) == (CycleState.OK, [(6,)])
     assert any("holes_unknown" in line for line in (tmp_path / report.folder / "Database.log").read_text().splitlines())
+
+
+# --------------------------------------------------------------------------- other providers
+
+
+class Outage:
+    """Answers 503 in place of what is asked of one venue below a path."""
+
+    def __init__(self, venue, path):
+        self.venue, self.path = venue, path
+
+    def before(self, venue, path, _request):
+        broken = venue == self.venue and path.startswith(self.path)
+        return Response(status=503, body=b"", headers={}) if broken else None
+
+    def after(self, _venue, _path, _request, response):
+        return response
+
+
+@pytest.fixture
+def two_venues(database, clock, tmp_path):
+    with (
+        frozen_market(clock) as simulator,
+        Rig(database, clock, tmp_path, only("coingecko", "okx", "binance_futures"), simulator=simulator) as rig,
+    ):
+        assert rig.run("daily").state is CycleState.OK
+        assert rig.run().state is CycleState.OK
+        rig.simulator = simulator
+        yield rig
+
+
+def test_bars_that_failed_come_from_the_venue_that_trades_the_same_in_the_same_cycle(two_venues, clock):
+    two_venues.simulator.interceptor = Outage("binance_futures", "/fapi/v1/klines")
+    clock.advance(60)
+    report = two_venues.run()
+    assert report.state is CycleState.PARTIAL
+    assert report.filled == {"okx": 3}  # the new bar of three perpetuals: what the venue itself gave stays its own
+    newest = two_venues.rows(
+        "SELECT i.venue, c.source, count(*) FROM candles c JOIN instruments i USING (instrument_id) "
+        "WHERE c.open_time = (SELECT max(open_time) FROM candles) GROUP BY 1, 2 ORDER BY 1"
+    )
+    assert newest == [("binance_futures", "okx", 3), ("okx", "okx", 3)]
+    states = two_venues.rows("SELECT DISTINCT state, source FROM coverage WHERE state <> 'observed'")
+    assert states == [("filled", "okx")]
+    (line,) = [line for line in two_venues.log(report, "Collector") if "cycle_finished" in line]
+    assert 'filled="3 from okx"' in line
+
+
+def test_prices_that_coingecko_does_not_give_come_from_the_venues_under_their_own_names(two_venues, clock):
+    two_venues.simulator.interceptor = Outage("coingecko", "/coins/markets")
+    clock.advance(60)
+    report = two_venues.run()
+    assert report.filled == {"binance_futures": 3}
+    rows = two_venues.rows(
+        "SELECT m.source, m.asset_id, m.price_usd = t.mark_price / i.asset_units OR m.price_usd = k.last_price, rank "
+        "FROM market_snapshots m JOIN instruments i ON i.asset_id = m.asset_id AND i.venue = m.source AND i.followed "
+        "JOIN LATERAL (SELECT mark_price FROM mark_prices p WHERE p.instrument_id = i.instrument_id "
+        "ORDER BY observed_at DESC LIMIT 1) t ON true "
+        "JOIN LATERAL (SELECT last_price FROM tickers p WHERE p.instrument_id = i.instrument_id "
+        "ORDER BY observed_at DESC LIMIT 1) k ON true ORDER BY 2"
+    )
+    assert [(source, right, rank) for source, _, right, rank in rows] == [("binance_futures", True, None)] * 3

@@ -16,6 +16,7 @@ from collector.errors import (
     RequestRejected,
     SinkError,
     StorageError,
+    StorageLocked,
     StorageRejected,
     StorageUnavailable,
     VenueError,
@@ -36,6 +37,7 @@ VERDICTS = {
     PayloadError: Verdict.GIVE_UP,
     StorageError: Verdict.GIVE_UP,
     StorageUnavailable: Verdict.RETRY,
+    StorageLocked: Verdict.RETRY,
     StorageRejected: Verdict.GIVE_UP,
     SinkError: Verdict.GIVE_UP,
 }

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector import wiring
+from collector import providers, wiring
 from collector.clock import ManualClock, to_millis
 from collector.config import Layer, cron_turns, load_settings
 from collector.demo import demo_layer
@@ -124,10 +124,10 @@ def test_a_cron_line_is_counted_by_its_turns():
 
 def test_the_shipped_schedule_and_the_demo_s_fit():
     shipped, _ = load_settings(environment={})
-    assert wiring.build_proof(shipped).fits
+    assert providers.build_proof(shipped).fits
     demo, _ = load_settings(environment={}, overrides=[demo_layer()])
-    assert wiring.build_proof(demo).fits
-    assert "binance_futures  public  2 400 weight / 1 min" in render_proof(wiring.build_proof(shipped))
+    assert providers.build_proof(demo).fits
+    assert "binance_futures  public  2 400 weight / 1 min" in render_proof(providers.build_proof(shipped))
 
 
 def test_an_impossible_schedule_is_refused_before_anything_starts():

@@ -222,7 +222,7 @@ def test_state_counts_requests_refusals_and_weight() -> None:
     body = json.loads(ask(simulator, "/_simulator/state").body)
     assert body["requests"] == {"okx /api/v5/public/time": 11, "binance_futures /fapi/v1/depth": 1}
     assert body["refused"] == {"okx": 1}
-    assert body["weights"] == {"127.0.0.1": 5}
+    assert body["weights"] == {"binance_futures": {"127.0.0.1": 5}, "binance_spot": {}}
     assert (body["seed"], body["assets"], body["now_ms"]) == (7, 60, MINUTE_START)
     assert simulator.requests["okx", "/api/v5/public/time"] == 11
     assert list(simulator.log)[-1] == (

@@ -6,14 +6,16 @@ from datetime import timedelta
 
 import pytest
 
-from collector.records import CycleReport, CycleState, Dataset, SourceReport
+from collector.records import CycleReport, CycleState, Dataset, Interval, Job, SourceReport
 from collector.status import label, load_overview, render, render_inventory
 from collector.storage.reader import Reader
+from collector.storage.stored import HeldSeries
 from collector.storage.writer import InstrumentStanding, Writer
 from tests.conftest import NOW
-from tests.storage.samples import batch, candle, listing, perp, snapshot
+from tests.storage.samples import NOON, batch, candle, listing, perp, snapshot
 
 AGO = timedelta(minutes=7, seconds=5)
+ASKED = {"source": "okx", "dataset": Dataset.CANDLES}
 
 
 @pytest.fixture
@@ -111,6 +113,37 @@ def test_what_is_stored_is_shown_with_first_and_last_moment(reader, writer):
     assert line_of(text, "  candles").split() == ["candles", "2", "2026-01-31", "12:00:00", "2026-01-31", "12:09:00"]
 
 
+def test_series_are_shown_by_venue_and_length_with_what_is_missing(reader, writer):
+    cycle = begin(writer)
+    whole = {"interval": Interval.M1, "since": NOON, "until": NOON + timedelta(minutes=10)}
+    for name, without in (("BTC", ()), ("ETH", (4,))):
+        bars = [candle(minute, perp(name)) for minute in range(10) if minute not in without]
+        writer.write(cycle, [batch(*bars, job=Job(**ASKED, instruments=(perp(name),), **whole))])
+    text = render(overview(reader)).split("series (`python main.py gaps` lists the holes):\n")[1]
+    assert text.splitlines()[1].split() == [
+        *("okx", "1m", "2", "2026-01-31", "12:00:00", "2026-01-31", "12:10:00", "95", "%", "1", "okx")
+    ]  # fmt: skip
+
+
+def test_a_hole_of_one_bar_among_many_is_not_rounded_away(reader):
+    held = HeldSeries(
+        name="okx:BTC-USDT:perp/1m",
+        venue="okx",
+        dataset=Dataset.CANDLES,
+        interval=Interval.M1,
+        since=NOON,
+        until=NOON + timedelta(days=100),
+        held=timedelta(days=100, minutes=-1),
+        missing=timedelta(minutes=1),
+        provider_has_none=timedelta(0),
+        holes=1,
+        sources=("okx", "kraken"),
+        next_try_at=NOW,
+    )
+    text = render(replace(overview(reader), series=[held]))
+    assert line_of(text.split("series (")[1], "  okx ").split()[-5:] == ["99.99", "%", "1", "kraken,", "okx"]
+
+
 def test_a_large_table_is_marked_as_estimated(reader):
     empty = overview(reader)
     (item,) = [table for table in empty.tables if table.table == "candles"]
@@ -162,7 +195,9 @@ def test_the_overview_can_be_written_as_json(reader, writer):
     tree = json.loads(json.dumps(asdict(overview(reader)), default=str))
     assert tree["cycles"][0]["state"] == "partial"
     assert tree["cycles"][0]["report"] is None  # `status` is an overview; the report is in its folder
-    assert {"now", "database", "simulated", "cycles", "sources", "tables", "unmatched", "changes"} == set(tree)
+    assert set(tree) == {
+        *("now", "database", "simulated", "cycles", "sources", "tables", "series", "unmatched", "changes")
+    }
 
 
 def test_a_database_without_tables_has_nothing_to_tell_and_says_how_to_start():

@@ -400,11 +400,16 @@ def test_only_what_trades_is_chosen_and_the_next_quote_steps_in():
     assert choose_instruments(judged(*rows), FOLLOWED).by_venue == {"okx": ("okx:BTC-USDC:perp",)}
 
 
-def test_kinds_are_chosen_side_by_side_and_only_those_asked_for():
-    rows = [listed("BTC"), listed("BTC", kind=Kind.SPOT), listed("BTC", kind=Kind.FUTURE)]
-    both = choose_instruments(judged(*rows), FOLLOWED, kinds=(Kind.PERP, Kind.SPOT)).by_venue
-    assert both == {"okx": ("okx:BTC-USDT:perp", "okx:BTC-USDT:spot")}
+def test_a_venue_is_followed_in_perpetuals_and_in_spot_only_where_it_lists_no_perpetual():
+    rows = [
+        listed("BTC"),
+        listed("BTC", kind=Kind.SPOT),
+        listed("BTC", kind=Kind.FUTURE),
+        listed("ETH", kind=Kind.SPOT),
+    ]
     assert choose_instruments(judged(*rows), FOLLOWED).by_venue == {"okx": ("okx:BTC-USDT:perp",)}
+    spot = [row for row in rows if row.instrument.kind is not Kind.PERP]
+    assert choose_instruments(judged(*spot), FOLLOWED).by_venue == {"okx": ("okx:BTC-USDT:spot", "okx:ETH-USDT:spot")}
 
 
 def test_of_two_bases_of_one_coin_the_one_with_fewer_coins_in_it_counts():

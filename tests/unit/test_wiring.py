@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from collector import demo, wiring
+from collector import demo, providers, wiring
 from collector.clock import ManualClock, SystemClock
 from collector.config import LogSettings
 from collector.errors import ConfigError, LockHeld, RateLimited
@@ -151,21 +151,21 @@ def test_a_look_at_an_unknown_source_names_the_known_ones():
 
 def test_the_same_mistakes_in_what_is_switched_off_stop_nobody():
     tree = {"sources": {"krakken": {"enabled": False}, "okx": {"datasets": {"listing": {"enabled": False}}}}}
-    tasks = wiring.build_tasks(settings_of(tree))
+    tasks = providers.build_tasks(settings_of(tree))
     assert {task.source for task in tasks} == set(SOURCES)
 
 
 def test_every_registered_source_has_a_task_and_a_log_of_its_own():
-    names = {task.source for task in wiring.build_tasks(settings_of())}
+    names = {task.source for task in providers.build_tasks(settings_of())}
     assert names == set(SOURCES)
-    assert set(wiring.SERVICES) == set(SOURCES)
+    assert set(providers.SERVICES) == set(SOURCES)
 
 
 def test_limits_of_the_settings_replace_the_documented_ones_of_their_scope_alone(clock):
     tree = source("okx", limits={"books": {"capacity": 10, "window": "2s"}})
-    built = wiring.build_source("okx", settings_of(tree, {"http": {"reserve_pct": 0}}), clock)
+    built = providers.build_source("okx", settings_of(tree, {"http": {"reserve_pct": 0}}), clock)
     uses = {use.scope: use.capacity for use in built.venue.quota.state().uses}
-    wiring.close_source(built)
+    providers.close_source(built)
     assert uses["books"] == 10
     assert uses["candles"] == 40
 
@@ -209,11 +209,11 @@ def test_a_key_travels_in_the_header_of_its_plan_and_never_in_an_address_or_a_lo
     spy.seen.clear()
     set_up_logging(LogSettings(directory=tmp_path, level="DEBUG"), console=None)
     settings = settings_of(source("coingecko", plan=plan, api_key=key, base_url=simulator.base_urls[root]))
-    built = wiring.build_source("coingecko", settings, clock)
+    built = providers.build_source("coingecko", settings, clock)
     try:
         (answer,) = built.collector.fetch(Job(source="coingecko", dataset=Dataset.GLOBAL))
     finally:
-        wiring.close_source(built)
+        providers.close_source(built)
         tear_down_logging()
     assert answer.status == 200
     ((venue, path, headers, query),) = spy.seen
@@ -237,8 +237,8 @@ def test_a_key_travels_in_the_header_of_its_plan_and_never_in_an_address_or_a_lo
     ],
 )
 def test_without_an_address_the_plan_decides_on_the_root(clock, plan, key, root):
-    built = wiring.build_source("coingecko", settings_of(source("coingecko", plan=plan, api_key=key)), clock)
-    wiring.close_source(built)
+    built = providers.build_source("coingecko", settings_of(source("coingecko", plan=plan, api_key=key)), clock)
+    providers.close_source(built)
     assert built.venue.base_url == root
 
 
@@ -246,8 +246,8 @@ def test_every_source_goes_to_the_address_of_the_settings(clock):
     addresses = {name: f"http://127.0.0.1:9/{name}" for name in SOURCES}
     settings = settings_of(addresses=addresses)
     for name in SOURCES:
-        built = wiring.build_source(name, settings, clock)
-        wiring.close_source(built)
+        built = providers.build_source(name, settings, clock)
+        providers.close_source(built)
         assert built.venue.base_url == addresses[name]
 
 
