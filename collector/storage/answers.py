@@ -147,13 +147,16 @@ _CYCLE = text(
     "SELECT cycle_id, cadence, state, started_at, finished_at, simulated FROM cycles WHERE cycle_id = :cycle_id"
 )
 # xmin is the transaction that wrote the row: jobs that share it were stored together.
+# What venues say of assets was worked out from their tickers when nobody gave it: no answer is behind it.
 _JOBS = text(
     """
     SELECT job_id, fingerprint::text AS fingerprint, source, dataset, instruments, assets, interval, since, until,
         row_limit, stands_for, state, error, coalesce(finished_at, c.at) AS finished_at, jobs.xmin::text AS stored_with,
         rows_written + rows_unchanged + rejects > 0 AS told
     FROM jobs CROSS JOIN (SELECT coalesce(finished_at, started_at) AS at FROM cycles WHERE cycle_id = :cycle_id) c
-    WHERE jobs.cycle_id = :cycle_id AND state <> 'skipped' ORDER BY job_id
+    WHERE jobs.cycle_id = :cycle_id AND state <> 'skipped'
+      AND NOT (dataset = 'markets' AND source IN (SELECT venue FROM instruments WHERE kind IN ('spot', 'perp')))
+    ORDER BY job_id
     """
 )
 _ANSWERS = text(

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from collector.records import Record
+from collector.records import Dataset, Record
 from collector.storage import timeseries
 from collector.storage.answers import RecordedCycle
 from collector.storage.database import Database
@@ -41,6 +41,7 @@ from collector.storage.revisions import (
 from collector.storage.rows import BATCH, Rows, RowShape, shape_of
 from collector.storage.transaction import months_needed
 
+MARKET_TABLE, MARKET_DATASETS = "market_snapshots", (Dataset.MARKETS, Dataset.MARKET_HISTORY)
 _BEFORE, _AFTER = timedelta(hours=1), timedelta(minutes=15)  # of a cycle: where the times of its snapshots lie
 
 
@@ -74,6 +75,7 @@ class Scope:
 
     cycle: RecordedCycle
     sources: Sequence[str]
+    market_sources: Sequence[str]  # of snapshots of assets: not the venues whose tickers stood in for them
     since: datetime  # earliest and latest time that the cycle asked for
     until: datetime
     relisted: Mapping[str, Sequence[str]]  # dataset of a listing -> the sources of which a later cycle has a newer one
@@ -99,6 +101,7 @@ def scope_of(database: Database, cycle: RecordedCycle, jobs: Iterable[Any]) -> S
     return Scope(
         cycle=cycle,
         sources=sorted({job.source for job in asked}),
+        market_sources=sorted({job.source for job in asked if job.dataset in MARKET_DATASETS}),
         since=min(cycle.started_at - _BEFORE, *sinces, cycle.started_at),
         until=max(end + _AFTER, *untils, end),
         relisted=dict(relisted),
@@ -176,7 +179,7 @@ def _values(shape: RowShape, scope: Scope, rows: Rows) -> dict[str, Any]:
     times = [getattr(record, span) for record in rows.records] if span else []
     return {
         "cycle": scope.cycle.cycle_id,
-        "sources": list(scope.sources),
+        "sources": list(scope.market_sources if shape.table == MARKET_TABLE else scope.sources),
         "first": min([scope.since, *times]),
         "last": max([scope.until, *times]),
     }

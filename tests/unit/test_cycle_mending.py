@@ -7,8 +7,11 @@ from decimal import Decimal
 import pytest
 
 from collector.errors import StorageUnavailable
+from collector.fallback import stand_in_record
 from collector.records import CycleState
+from collector.replay import replay
 from collector.simulator.wire import Response
+from collector.sources import SOURCES
 from collector.storage.coverage import CoverageStore
 from collector.storage.database import Database
 from tests.unit.cycle_rig import Everything, Rig, Stand, bars, frozen_market, only
@@ -170,6 +173,8 @@ def test_bars_that_failed_come_from_the_venue_that_trades_the_same_in_the_same_c
     assert states == [("filled", "okx")]
     (line,) = [line for line in two_venues.log(report, "Collector") if "cycle_finished" in line]
     assert 'filled="3 from okx"' in line
+    parsers = {name: kind.parsers for name, kind in SOURCES.items()}
+    assert replay(two_venues.database, report.cycle_id, parsers=parsers, after_parse=stand_in_record).differences == ()
 
 
 def test_prices_that_coingecko_does_not_give_come_from_the_venues_under_their_own_names(two_venues, clock):
@@ -186,3 +191,5 @@ def test_prices_that_coingecko_does_not_give_come_from_the_venues_under_their_ow
         "ORDER BY observed_at DESC LIMIT 1) k ON true ORDER BY 2"
     )
     assert [(source, right, rank) for source, _, right, rank in rows] == [("binance_futures", True, None)] * 3
+    parsers = {name: kind.parsers for name, kind in SOURCES.items()}
+    assert replay(two_venues.database, report.cycle_id, parsers=parsers).differences == ()
