@@ -42,6 +42,7 @@ def demo_layer() -> Layer:
                         "candles": {"assets": 2},
                     },
                 },
+                "coincap": {"enabled": True, "plan": "basic", "api_key": "basic-made-up"},
             },
         },
     )

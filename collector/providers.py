@@ -24,8 +24,10 @@ SERVICES = {
     "coingecko": "CoingeckoService",
     "binance_futures": "BinanceService",
     "binance_spot": "BinanceSpotService",
+    "kraken": "KrakenService",
     "okx": "OkxService",
     "alternative_me": "SentimentService",
+    "coincap": "CoincapService",
 }
 SDKS: Mapping[str, Callable[[Venue], Any]] = {
     "coingecko": CoingeckoSdk,

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from collector import providers
-from collector.config import load_settings
+from collector.config import Layer, load_settings
 from collector.records import Dataset
 from collector.sources import SOURCES
 from collector.sources.base import Shape
@@ -50,8 +50,11 @@ def test_settings_collect_every_dataset_that_a_source_offers_and_no_other():
     assert configured == OFFERED
 
 
-def test_the_shipped_settings_become_tasks():
-    tasks = providers.build_tasks(load_settings(environment={})[0])
+def test_the_shipped_settings_become_tasks_once_everything_is_switched_on():
+    on = {"sources": {name: {"enabled": True, "datasets": {}} for name in SOURCES}}
+    for name, dataset in OFFERED:
+        on["sources"][name]["datasets"][dataset] = {"enabled": True}
+    tasks = providers.build_tasks(load_settings(environment={}, overrides=[Layer("test", on)])[0])
     assert {(task.source, str(task.dataset)) for task in tasks} == OFFERED
 
 
@@ -65,10 +68,15 @@ def test_a_source_can_parse_all_that_it_can_fetch(name):
     assert set(SOURCES[name].parsers) == set(SOURCES[name].shapes)
 
 
+def test_what_is_shipped_switched_off_is_what_gives_nothing_without_a_key():
+    off = {name for name, part in CONFIG["sources"].items() if not part.get("enabled", True)}
+    assert off == {name for name, source in SOURCES.items() if "public" not in source.plans}
+
+
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_source_has_a_public_plan_without_a_key_and_a_limit_on_every_plan(name):
+def test_every_plan_but_the_public_one_has_a_key_and_all_have_limits(name):
     plans = SOURCES[name].plans
-    assert plans["public"].key_header is None
+    assert {title for title, plan in plans.items() if plan.key_header is None} == {"public"} & set(plans)
     assert all(plan.limits for plan in plans.values())
     assert all(limit.capacity > 0 for plan in plans.values() for limit in plan.limits)
 

@@ -174,11 +174,11 @@ class FallbackSettings(Section):
     """Who is asked when a provider gives nothing."""
 
     candles: Words = Field(
-        ("binance_futures", "binance_spot", "okx"),
+        ("binance_futures", "binance_spot", "kraken", "okx"),
         description="Venues whose candles may stand in for the same instrument of another, best first",
     )
     prices: Words = Field(
-        ("tickers",),
+        ("coincap", "tickers"),
         description="Who gives asset prices when CoinGecko does not, best first; tickers: the followed venues",
     )
 

@@ -2,6 +2,7 @@
 
 Binance: 2400 weight per clock minute (then 429, then a ban), 500 funding and 1000 statistics calls per five minutes.
 OKX: calls per two seconds for each endpoint, for some per instrument. CoinGecko: calls per minute by key or address.
+CoinCap: calls per minute and credits per month by key.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 
+from collector.clock import from_millis
 from collector.simulator.wire import Request, Response, json_response
 
 MINUTE_MS = 60_000
@@ -201,3 +203,43 @@ class CoinGeckoLimits:
         )
         body = {"status": {"error_code": 429, "error_message": text}}
         return json_response(body, 429, {"Retry-After": "60"})
+
+
+COINCAP_CREDITS = {"basic": 75_000, "growth": 225_000, "professional": 675_000, "enterprise": 5_000_000}
+COINCAP_FREE = 4_000
+COINCAP_CALLS = 600
+COINCAP_CREDIT_BYTES = 2_500
+
+
+class CoinCapLimits:
+    """600 calls in any 60 seconds and a number of credits in each calendar month, both for each key.
+
+    A key that begins with the name of a paid plan, as "basic-...", has that plan's credits, any other the free ones.
+    """
+
+    def __init__(self) -> None:
+        self._calls: defaultdict[str, Window] = defaultdict(lambda: Window(MINUTE_MS))
+        self._credits: defaultdict[tuple[str, int, int], int] = defaultdict(int)
+
+    def refuse(self, key: str, now_ms: int) -> Response | None:
+        """Count a call; return the refusing answer, or None when it may pass."""
+        window = self._calls[key]
+        window.add(now_ms)
+        if window.count(now_ms) > COINCAP_CALLS:
+            return json_response({"error": "Too many requests"}, 429)
+        if self.used(key, now_ms) >= COINCAP_CREDITS.get(key.partition("-")[0], COINCAP_FREE):
+            return json_response({"error": "No credits left"}, 429)
+        return None
+
+    def charge(self, key: str, size: int, now_ms: int) -> None:
+        """Take the credits of a call that was answered: one, and one for each 2 500 bytes of the answer."""
+        self._credits[_month(key, now_ms)] += 1 + -(-size // COINCAP_CREDIT_BYTES)
+
+    def used(self, key: str, now_ms: int) -> int:
+        """Return the credits that a key has used in this month."""
+        return self._credits[_month(key, now_ms)]
+
+
+def _month(key: str, now_ms: int) -> tuple[str, int, int]:
+    moment = from_millis(now_ms)
+    return key, moment.year, moment.month

@@ -146,6 +146,10 @@ _EXTREMES = {3: -8.0, 7: 4.0}  # powers of ten of two made-up coins at the ends 
 _IN_USDC = 3
 _MAJORS = 12
 """So many assets at the front are on both venues and settle funding every 8 hours."""
+_MISSING_AT_KRAKEN = (3, 2)
+KRAKEN_CODES = {"BTC": "XBT", "DOGE": "XDG"}
+KRAKEN_OLD = {"BTC": "XXBT", "ETH": "XETH", "LTC": "XLTC", "XRP": "XXRP", "XLM": "XXLM", "ETC": "XETC"}
+"""The names of assets that Kraken had before 2018, with their prefix; newer ones have none."""
 _MISSING_AT_BINANCE, _MISSING_AT_OKX = (9, 5), (6, 4)  # (one in, at remainder)
 _FOUR_HOURLY_PCT, _HOURLY_PCT = 15, 8
 _IN_THOUSANDS_BELOW, _IN_MILLIONS_BELOW = 1e-4, 1e-6
@@ -370,7 +374,22 @@ def build_contracts(coins: tuple[Coin, ...], binance: int | None, okx: int | Non
     for position in (0, 1):
         made.append(okx_swap(coins[position], position, settle="USDC"))
         made.append(okx_swap(coins[position], position, settle="USD"))
-    return (*made, *_stock_and_index(coins), *_binance_spot(coins))
+    return (*made, *_stock_and_index(coins), *_binance_spot(coins), *_kraken(coins))
+
+
+def _kraken(coins: tuple[Coin, ...]) -> list[Contract]:
+    """Return Kraken's pairs under their oldest names: two thirds of the coins in dollars, three in USDT as well."""
+    made: list[Contract] = []
+    for position, coin in enumerate(coins):
+        if coin.id in _WITHOUT_CONTRACT or not _listed(position, _MISSING_AT_KRAKEN):
+            continue
+        thin, symbol = position > 0.5 * len(coins), coin.symbol.upper()
+        code = KRAKEN_CODES.get(symbol, symbol)
+        old = KRAKEN_OLD.get(symbol)
+        made.append(spot_pair("kraken", coin, position, f"{old}ZUSD" if old else f"{code}USD", "USD", thin))
+        if position < _IN_USDC:
+            made.append(spot_pair("kraken", coin, position, f"{code}USDT", "USDT", thin))
+    return made
 
 
 def _binance_spot(coins: tuple[Coin, ...]) -> list[Contract]:

@@ -18,9 +18,11 @@ from collector.clock import SystemClock, from_millis, to_millis
 from collector.simulator.alternative_me import AlternativeMe
 from collector.simulator.binance import Binance
 from collector.simulator.binance_spot import WEIGHT, BinanceSpot, weight_of
+from collector.simulator.coincap import CoinCap, key_of, keyless
 from collector.simulator.coingecko import CoinGecko
 from collector.simulator.faults import Faults
-from collector.simulator.limits import BinanceLimits, CoinGeckoLimits, OkxLimits
+from collector.simulator.kraken import Kraken, KrakenLimits
+from collector.simulator.limits import BinanceLimits, CoinCapLimits, CoinGeckoLimits, OkxLimits
 from collector.simulator.markets import Market
 from collector.simulator.okx import Okx
 from collector.simulator.server import Server
@@ -35,7 +37,9 @@ _PREFIXES = (
     ("/binance", "binance_futures"),
     ("/binance-spot", "binance_spot"),
     ("/okx", "okx"),
+    ("/kraken", "kraken"),
     ("/alternative-me", "alternative_me"),
+    ("/coincap/v3", "coincap"),
 )
 
 
@@ -96,6 +100,8 @@ class Simulator:
         self._latency_s = latency_s
         self._coingecko, self._okx = CoinGecko(self.market), Okx(self.market)
         self._alternative_me = AlternativeMe(self.market.seed)
+        self._kraken, self._kraken_limits = Kraken(self.market), KrakenLimits()
+        self._coincap, self._coincap_limits = CoinCap(self.market), CoinCapLimits()
         self._coingecko_limits = CoinGeckoLimits(
             coingecko_per_minute, coingecko_demo_per_minute, coingecko_pro_per_minute
         )
@@ -182,7 +188,9 @@ class Simulator:
             "binance_futures": f"{root}/binance",
             "binance_spot": f"{root}/binance-spot",
             "okx": f"{root}/okx",
+            "kraken": f"{root}/kraken",
             "alternative_me": f"{root}/alternative-me",
+            "coincap": f"{root}/coincap/v3",
         }
 
     # requests ---------------------------------------------------------------------------------------------------
@@ -214,6 +222,11 @@ class Simulator:
             return self._okx_answer(path, request, now_ms)
         if venue == "alternative_me":
             return self._alternative_me.answer(path, request.query, now_ms)
+        if venue == "kraken":
+            refused = self._kraken_limits.refuse(request, self._limits_now_ms()) if self._limits_on else None
+            return refused or self._kraken.answer(path, request.query, now_ms)
+        if venue == "coincap":
+            return self._coincap_answer(path, request, now_ms)
         return self._coingecko_answer("pro" if venue == "coingecko_pro" else "public", path, request, now_ms)
 
     def _binance_answer(self, venue: str, path: str, request: Request, now_ms: int) -> Response:
@@ -229,6 +242,17 @@ class Simulator:
             return json_response({"code": "50115", "msg": "Invalid request method", "data": []}, 405)
         refused = self._okx_limits.refuse(request, path, self._limits_now_ms()) if self._limits_on else None
         return refused or self._okx.answer(path, request.query, now_ms)
+
+    def _coincap_answer(self, path: str, request: Request, now_ms: int) -> Response:
+        key, limits_now = key_of(request), self._limits_now_ms()
+        if not key:
+            return keyless()
+        refused = self._coincap_limits.refuse(key, limits_now) if self._limits_on else None
+        if refused is not None:
+            return refused
+        response = self._coincap.answer(path, request.query, now_ms)
+        self._coincap_limits.charge(key, len(response.body), limits_now)
+        return response
 
     def _coingecko_answer(self, root: str, path: str, request: Request, now_ms: int) -> Response:
         if self._limits_on:

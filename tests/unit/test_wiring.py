@@ -151,12 +151,12 @@ def test_a_look_at_an_unknown_source_names_the_known_ones():
 
 def test_the_same_mistakes_in_what_is_switched_off_stop_nobody():
     tree = {"sources": {"krakken": {"enabled": False}, "okx": {"datasets": {"listing": {"enabled": False}}}}}
-    tasks = providers.build_tasks(settings_of(tree))
+    tasks = providers.build_tasks(settings_of(only(*SOURCES), tree))
     assert {task.source for task in tasks} == set(SOURCES)
 
 
 def test_every_registered_source_has_a_task_and_a_log_of_its_own():
-    names = {task.source for task in providers.build_tasks(settings_of())}
+    names = {task.source for task in providers.build_tasks(settings_of(only(*SOURCES)))}
     assert names == set(SOURCES)
     assert set(providers.SERVICES) == set(SOURCES)
 
@@ -228,6 +228,21 @@ def test_a_key_travels_in_the_header_of_its_plan_and_never_in_an_address_or_a_lo
     assert "canary" not in repr(settings)
 
 
+def test_a_key_that_is_sent_behind_a_word_gets_it(spied, clock):
+    simulator, spy = spied
+    spy.seen.clear()
+    settings = settings_of(source("coincap", api_key=CANARY), addresses=simulator.base_urls)
+    built = providers.build_source("coincap", settings, clock)
+    try:
+        (answer,) = built.collector.fetch(Job(source="coincap", dataset=Dataset.MARKETS, limit=3))
+    finally:
+        providers.close_source(built)
+    assert answer.status == 200
+    ((venue, path, headers, query),) = spy.seen
+    assert (venue, path, query) == ("coincap", "/assets", {"limit": "3", "offset": "0"})
+    assert headers["authorization"] == f"Bearer {CANARY}"
+
+
 @pytest.mark.parametrize(
     ("plan", "key", "root"),
     [
@@ -244,7 +259,7 @@ def test_without_an_address_the_plan_decides_on_the_root(clock, plan, key, root)
 
 def test_every_source_goes_to_the_address_of_the_settings(clock):
     addresses = {name: f"http://127.0.0.1:9/{name}" for name in SOURCES}
-    settings = settings_of(addresses=addresses)
+    settings = settings_of(source("coincap", api_key=CANARY), addresses=addresses)
     for name in SOURCES:
         built = providers.build_source(name, settings, clock)
         providers.close_source(built)
