@@ -23,6 +23,8 @@ class _Returned:
 
     tallies: dict[str, Tally] = field(default_factory=dict)
     batches: int = 0
+    rows: int = 0
+    refused: int = 0  # by the database; what was not believed before is counted already
 
 
 class Outage:
@@ -78,9 +80,11 @@ class Outage:
                     self._spool.done(file)
                 else:
                     self._spool.refused(file)
-            rows += sum(sum(tally.rows.values()) for tally in returned.tallies.values())
+            rows += returned.rows
             if running:
                 self._writer.finish_cycle(self._report(number, cycle, returned))
+            elif cycle.cycle_id is not None:
+                self._writer.add_rows(number, returned.rows, returned.refused)
         self._tell_dropped()
         return rows
 
@@ -140,6 +144,8 @@ def _add(returned: _Returned, pairs: Iterable[tuple[Batch, WriteResult]]) -> Non
     for batch, result in pairs:
         returned.tallies.setdefault(batch.job.source, Tally()).add(batch, result)
         returned.batches += 1
+        returned.rows += sum(result.written.values())
+        returned.refused += len(result.rejects)
 
 
 def _unknown(cycle: SpooledCycle, batches: int) -> CycleReport:

@@ -92,6 +92,11 @@ class Writer:
                 found = connection.execute(_STATE, {"cycle_id": report.cycle_id}).scalar()
                 raise IllegalTransition(f"cycle {report.cycle_id} is {found or 'unknown'}, not running")
 
+    def add_rows(self, cycle_id: int, rows: int, rejects: int) -> None:
+        """Count what was stored for a cycle after its end; a cycle without an end of its own counts nothing."""
+        with self._database.transaction("count late rows") as connection:
+            connection.execute(_ADD_ROWS, {"cycle_id": cycle_id, "rows": rows, "rejects": rejects})
+
     def abandon_running(self, now: datetime) -> list[int]:
         """Mark the cycles of dead processes and return their numbers. Only under the writer lock."""
         with self._database.transaction("abandon old cycles") as connection:
@@ -238,6 +243,10 @@ _BEGIN = text(
     "VALUES (:cadence, 'running', :at, :instance, :folder, :sim) RETURNING cycle_id"
 )
 # Names the states it may leave; the second is the same call once more, after an answer that got lost.
+_ADD_ROWS = text(
+    "UPDATE cycles SET rows_written = rows_written + :rows, rejects = rejects + :rejects "
+    "WHERE cycle_id = :cycle_id AND state IN ('ok', 'partial', 'failed')"
+)
 _FIND = text("SELECT cycle_id, state FROM cycles WHERE cadence = :cadence AND started_at = :at LIMIT 1")
 _FINISH = text(
     """

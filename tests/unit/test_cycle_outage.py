@@ -170,4 +170,6 @@ def test_a_disk_that_fills_in_the_middle_of_a_cycle_costs_only_what_can_be_asked
         assert rig.run().state is CycleState.OK
         assert caps(rig) == [1, 2]
         cycles = rig.rows("SELECT cycle_id FROM global_snapshots ORDER BY observed_at")
+        counted = rig.rows("SELECT rows_written FROM cycles WHERE cycle_id = 1")
     assert cycles == [(1,), (2,)]
+    assert counted == [(1,)], "the snapshot, when there was room for it"
