@@ -14,7 +14,7 @@ from collector.clock import SystemClock
 from collector.config import Layer, Settings, explain, load_settings
 from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK, USAGE
-from collector.fallback import stand_in_record
+from collector.fallback import stand_in_record, translated
 from collector.log import set_up_logging, tear_down_logging
 from collector.plan import render_proof
 from collector.records import CycleState, Dataset
@@ -142,7 +142,12 @@ def _replay(arguments: argparse.Namespace) -> int:
         if arguments.write:
             stack.enter_context(database.writer_lock())
         found = replay.replay(
-            database, arguments.cycle, parsers=parsers, after_parse=stand_in_record, write=arguments.write
+            database,
+            arguments.cycle,
+            parsers=parsers,
+            after_parse=stand_in_record,
+            skip=translated,
+            write=arguments.write,
         )
     if arguments.json:
         _print_json({**asdict(found), "same": not found.differences})

@@ -42,6 +42,8 @@ def demo_layer() -> Layer:
                         "candles": {"assets": 2},
                     },
                 },
+                "binance_spot": {"datasets": {"candles": {"history": 300}}},  # 1000 made-up days take 0.3 s a series
+                "kraken": {"datasets": {"candles": {"enabled": False}}},  # 20 series at a call a second
                 "coincap": {"enabled": True, "plan": "basic", "api_key": "basic-made-up"},
             },
         },

@@ -12,8 +12,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from collector.records import Batch, Candle, Dataset, Instrument, Job, Kind, MarketSnapshot, Record
+from collector.records import Asset, Batch, Candle, Dataset, Instrument, Job, Kind, MarketSnapshot, Record
 
+RANKING = "coingecko"  # the source whose ids, ranks and prices identify an asset
 TICKERS = "tickers"  # in the list of price providers: the venues themselves
 DOLLARS = ("USD", "USDT", "USDC")  # best first
 PRICE_TOLERANCE = Decimal("0.2")  # of the last known price: days old at worst, and a coin moves
@@ -102,13 +103,22 @@ def stand_in_record(job: Job, record: Record) -> Record:
 # --------------------------------------------------------------------------- prices
 
 
+def translated(job: Job) -> bool:
+    """Return whether a job's rows got our asset ids by prices known then; its answers alone do not give them again."""
+    return job.dataset is Dataset.MARKETS and job.source != RANKING
+
+
 def in_our_ids(batch: Batch, symbols: Mapping[str, str], ours: Sequence[KnownAsset]) -> Batch:
     """Return a batch of market snapshots with our asset ids; those that are not recognised are left out.
 
-    `symbols` are the provider's own, by its asset ids. An asset with the id and the symbol of ours is ours; else one
-    whose symbol only one of ours has, at a price within a fifth of the last known one. Two that would become the same
-    asset are both left out.
+    A provider's symbols are the Assets that come beside its prices, and where there are none `symbols`, by its asset
+    ids. The Assets themselves are left out: they are a part of its listing only, and named in its ids.
+
+    An asset with the id and the symbol of ours is ours; else the only one of ours with its symbol whose last known
+    price is within a fifth. One without a known price is no candidate: copies (bridged, wrapped) carry the symbol of
+    the original and are not ranked. Two that would become the same asset are both left out.
     """
+    symbols = {**symbols, **{item.asset_id: item.symbol for item in batch.records if isinstance(item, Asset)}}
     by_id = {item.asset_id: item for item in ours}
     by_symbol: defaultdict[str, list[KnownAsset]] = defaultdict(list)
     for item in ours:
@@ -129,11 +139,12 @@ def _same_asset(
 ) -> str | None:
     if same_id is not None and same_id.symbol.upper() == symbol:
         return same_id.asset_id
-    if len(same_symbol) != 1 or row.price_usd is None:
-        return None
-    known = same_symbol[0].price_usd
-    near = known is not None and abs(row.price_usd - known) <= PRICE_TOLERANCE * known
-    return same_symbol[0].asset_id if near else None
+    near = [item.asset_id for item in same_symbol if _near(row.price_usd, item.price_usd)]
+    return near[0] if len(near) == 1 else None
+
+
+def _near(price: Decimal | None, known: Decimal | None) -> bool:
+    return price is not None and known is not None and abs(price - known) <= PRICE_TOLERANCE * known
 
 
 def prices_of_venues(

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from collector.clock import Clock
 from collector.config import UniverseSettings
+from collector.fallback import RANKING
 from collector.log import get_logger
 from collector.plan import Known, Task
 from collector.records import Dataset, Instrument, InstrumentListing, Interval
@@ -23,7 +24,6 @@ from collector.universe import (
     match_instruments,
 )
 
-RANKING = "coingecko"  # the source whose ids, ranks and prices identify an asset
 RANKS_AGE = timedelta(days=2)  # ranks and prices older than this say nothing about today
 
 

@@ -5,7 +5,7 @@ history does not reach is asked of the others only. Windows are handed out as pe
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -19,6 +19,7 @@ from collector.storage.stored import StoredInstrument
 
 CHUNK_BARS = 1500  # of one job: three pages of Binance, five of OKX; what a failure costs stays small
 NOBODY_TO_ASK = "no enabled provider can be asked for it"
+PAGE_BARS = 250  # holes so near to each other share a call: a page of every provider holds as many
 DUE_AT_ONCE = 500  # windows looked at in one cycle
 
 Equivalents = Callable[[Instrument, Sequence[StoredInstrument]], Sequence[Instrument]]
@@ -65,7 +66,8 @@ class Healer:
     def jobs(self, now: datetime, seconds: float, *, failed: Sequence[Job] = ()) -> list[Job]:
         """Return the jobs that `seconds` leave room for: stand-ins for `failed` ones, then the windows due.
 
-        The windows are marked as pending. A failed job is asked of the first provider that has no failures itself.
+        The windows are marked as pending. A failed job is asked of a provider whose own bars did not fail, rather of
+        one that has no failures at all.
         """
         due = self._store.due(now, DUE_AT_ONCE) if seconds > 0 else []
         lost = [(job, *found) for job in failed if (found := series_of(job)) is not None]
@@ -75,9 +77,12 @@ class Healer:
         stored = self._reader.load_instruments()
         room = Room(self._providers, self._share, seconds)
         down = {job.source for job in failed}
-        jobs: list[Job] = [job for job in prices if job.source not in down and room.take(job)][:1]
+        vain = {(series.instrument, series.interval) for _, series, _ in lost}
+        # Not out of healing's share: of a month's credits, a minute's share is less than one call. The quota decides.
+        jobs: list[Job] = [job for job in prices if job.source not in down][:1]
         for job, series, wanted in lost:
-            others = [item for item in self._others(series, wanted, stored) if item.venue not in down]
+            others = [item for item in self._others(series, wanted, stored) if (item.id, series.interval) not in vain]
+            others.sort(key=lambda item: item.venue in down)
             if others and job.since is not None and job.until is not None:
                 jobs += takewhile(room.take, cut(series, job.since, job.until, others[0], wanted))
         return jobs + self._holes(due, stored, room)
@@ -89,6 +94,7 @@ class Healer:
         by_id = {row.instrument.id: row for row in stored}
         jobs: list[Job] = []
         marks: list[tuple[Series, Finding]] = []
+        spans: dict[tuple[Series, Instrument], list[Window]] = {}
         for series, window in due:
             row = by_id.get(series.instrument)
             asked = self._whom(series, window, row, stored) if row else None
@@ -97,9 +103,17 @@ class Healer:
                 event, reason = (Event.EXHAUSTED, NOBODY) if exhausted else (Event.FAILED, NOBODY_TO_ASK)
                 marks.append((series, _finding(window, event, reason)))  # or it would stay due before all others
                 continue
-            for job in takewhile(room.take, cut(series, window.since, window.until, asked, row.instrument)):
-                jobs.append(job)
-                marks.append((series, asked_for(job)))
+            spans.setdefault((series, asked), []).append(window)
+        runs = [
+            (run, series, asked)
+            for (series, asked), windows in spans.items()
+            for run in _near(windows, series.interval)
+        ]
+        for run, series, asked in sorted(runs, key=lambda item: item[0][-1].until, reverse=True):
+            wanted = by_id[series.instrument].instrument
+            made = list(takewhile(room.take, cut(series, run[0].since, run[-1].until, asked, wanted)))
+            jobs += made
+            marks += [(series, part) for job in made for window in run for part in _parts(window, job)]
         self._store.mark(marks)
         return jobs
 
@@ -181,6 +195,28 @@ class Healer:
 
 def _finding(window: Window, event: Event, reason: str) -> Finding:
     return Finding(since=window.since, until=window.until, event=event, source=window.source, reason=reason)
+
+
+def _near(windows: Sequence[Window], interval: Interval | None) -> list[list[Window]]:
+    """Return windows of a series in runs that one page can hold; each run ascends.
+
+    A provider that left out every third bar would otherwise be called for each of them.
+    """
+    runs: list[list[Window]] = []
+    for window in sorted(windows, key=lambda item: item.since):
+        if runs and interval is not None and window.until - runs[-1][0].since <= PAGE_BARS * interval.width:
+            runs[-1].append(window)
+        else:
+            runs.append([window])
+    return runs
+
+
+def _parts(window: Window, job: Job) -> Iterator[Finding]:
+    """Yield the part of a window that a job asks for, if there is one."""
+    asked = asked_for(job)
+    since, until = max(window.since, asked.since), min(window.until, asked.until)
+    if since < until:
+        yield replace(asked, since=since, until=until)
 
 
 def asked_for(job: Job, reason: str = "") -> Finding:

@@ -23,6 +23,9 @@ from collector.storage.ledger import clean_reject
 Parsers = Mapping[str, Mapping[Dataset, Parser]]
 """Source -> dataset -> parser."""
 
+Skip = Callable[[Job], bool]
+"""Returns whether a job's rows were made of more than its answers, so that these alone do not give them again."""
+
 AfterParse = Callable[[Job, Record], Record]
 """Files a record under the series that its job stands for; the same function as in a cycle."""
 
@@ -46,7 +49,13 @@ class Replay:
 
 
 def replay(
-    database: Database, cycle_id: int, *, parsers: Parsers, after_parse: AfterParse | None = None, write: bool = False
+    database: Database,
+    cycle_id: int,
+    *,
+    parsers: Parsers,
+    after_parse: AfterParse | None = None,
+    skip: Skip | None = None,
+    write: bool = False,
 ) -> Replay:
     """Parse a cycle again and compare; with `write` store the corrected rows as revisions (hold the writer's lock).
 
@@ -63,6 +72,8 @@ def replay(
     for _, group in groupby(load_jobs(database, cycle_id), key=lambda item: item.stored_with):
         batches = []
         for recorded in group:
+            if skip is not None and skip(recorded.job):
+                continue
             batch = parsed(recorded, parsers, after_parse)
             jobs.append(recorded.job)
             answers += len(recorded.payloads)

@@ -15,8 +15,8 @@ from collector.clock import Clock, SystemClock
 from collector.config import ROOT, Settings
 from collector.cycle import CycleRunner
 from collector.errors import ConfigError
-from collector.fallback import TICKERS, equivalents
-from collector.following import RANKING, DatabaseFollower
+from collector.fallback import RANKING, TICKERS, equivalents
+from collector.following import DatabaseFollower
 from collector.healing import Equivalents, Healer
 from collector.indicators.extra import load_extra
 from collector.indicators.service import IndicatorService

@@ -124,6 +124,7 @@ PACKAGES = {
     "pandas": {"collector.analytics"},
     "apscheduler": {"collector.scheduler", "collector.config"},  # config checks cron lines with it
     "pydantic": {"collector.config", "collector.spool"},  # the spool: exact JSON of our records
+    "pydantic_core": {"collector.spool"},
     "pydantic_settings": {"collector.config"},
     "yaml": {"collector.config"},
     "dotenv": {"collector.config"},

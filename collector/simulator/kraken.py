@@ -1,6 +1,7 @@
 """Kraken spot on the wire: everything in an envelope with HTTP 200, keyed by each pair's oldest name.
 
-Candles: 720 finished ones at most and the running one, which is always last; minutes without trades as flat rows.
+Candles: 720 finished ones at most and the running one, which is always last; minutes without trades as flat rows; weeks
+open on Thursday, as the epoch did. A level of a book has the time of its last change in seconds.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from decimal import Decimal
 
 from collector.simulator.limits import Window
 from collector.simulator.markets import Market, first_open
-from collector.simulator.series import BASE, CLOSE, HIGH, LOW, OPEN, TRADES
+from collector.simulator.series import BASE, CLOSE, DAY_MS, HIGH, LOW, OPEN, TRADES
 from collector.simulator.universe import KRAKEN_CODES, KRAKEN_OLD, Contract
 from collector.simulator.wire import Request, Response, fixed, fixed_all, full_text, json_response
 
 Query = Mapping[str, str]
 VENUE = "kraken"
 INTERVALS = {1: "1m", 5: "5m", 15: "15m", 30: "30m", 60: "1h", 240: "4h", 1440: "1d", 10080: "1w"}
-MOST_BARS = 720
+MOST_BARS, MOST_LEVELS, USUAL_LEVELS = 720, 500, 100
+_SHIFTS_MS = {"1w": -4 * DAY_MS}  # from Monday to Thursday
 CALLS, WINDOW_MS = 12, 10_000  # one a second is always fine; a little more is
 
 
@@ -49,6 +51,7 @@ class Kraken:
             "/0/public/AssetPairs": self._pairs,
             "/0/public/Ticker": self._tickers,
             "/0/public/OHLC": self._candles,
+            "/0/public/Depth": self._book,
         }
 
     def answer(self, path: str, query: Query, now_ms: int) -> Response:
@@ -76,6 +79,12 @@ class Kraken:
             raise _Refused("EQuery:Unknown asset pair")
         return [by_name[name] for name in names]
 
+    def _one(self, query: Query, now_ms: int) -> Contract:
+        if "," in query.get("pair", ","):
+            raise _Refused("EGeneral:Invalid arguments")
+        (pair,) = self._asked(query, now_ms)
+        return pair
+
     def _tickers(self, query: Query, now_ms: int) -> object:
         return {pair.symbol: self._ticker(pair, now_ms) for pair in self._asked(query, now_ms)}
 
@@ -99,16 +108,32 @@ class Kraken:
             "o": full_text(ticker.open),
         }
 
-    def _candles(self, query: Query, now_ms: int) -> object:
-        if "," in query.get("pair", ",") or query.get("interval", "1") not in map(str, INTERVALS):
+    def _book(self, query: Query, now_ms: int) -> object:
+        pair, count = self._one(query, now_ms), query.get("count", str(USUAL_LEVELS))
+        if not (count.isdecimal() and 1 <= int(count) <= MOST_LEVELS):
             raise _Refused("EGeneral:Invalid arguments")
-        (pair,) = self._asked(query, now_ms)
+        book = self._market.order_book(VENUE, pair.symbol, now_ms, int(count))
+        sides = {"asks": book.asks, "bids": book.bids}
+        return {
+            pair.symbol: {
+                side: [
+                    [full_text(price), full_text(size), book.at_ms // 1000 - place]
+                    for place, (price, size) in enumerate(levels)
+                ]
+                for side, levels in sides.items()
+            }
+        }
+
+    def _candles(self, query: Query, now_ms: int) -> object:
+        pair = self._one(query, now_ms)
+        if query.get("interval", "1") not in map(str, INTERVALS):
+            raise _Refused("EGeneral:Invalid arguments")
         minutes = int(query.get("interval", "1"))
         interval, width = INTERVALS[minutes], minutes * 60_000
-        running = first_open(interval, now_ms)
-        running = running if running <= now_ms else running - width
-        start = max(running - MOST_BARS * width, first_open(interval, pair.listed_ms))
-        bars = self._market.bars(pair, interval, start, running + width, at_ms=now_ms)
+        shift = _SHIFTS_MS.get(interval, 0)
+        running = first_open(interval, now_ms, shift)
+        start = max(running - MOST_BARS * width, first_open(interval, pair.listed_ms, shift))
+        bars = self._market.bars(pair, interval, start, running + width, at_ms=now_ms, shift_ms=shift)
         since = int(query["since"]) if query.get("since", "").isdecimal() else -1
         rows = _rows(pair, bars.open_ms.tolist(), bars.columns.tolist())
         kept = [row for row in rows[:-1] if row[0] > since] + rows[-1:]  # type: ignore[operator]

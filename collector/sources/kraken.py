@@ -1,4 +1,4 @@
-"""Kraken spot: pairs, tickers and candles over plain REST.
+"""Kraken spot: pairs, tickers, books and candles over plain REST.
 
 What to know about the venue:
 - Every answer is `{"error": [...], "result": {...}}`, errors come with HTTP 200 and without a result. A text that
@@ -6,15 +6,19 @@ What to know about the venue:
 - A pair has three names. The answer is keyed by the oldest one (XXBTZUSD), which is `venue_symbol` here; base and quote
   are read from the newest (`wsname`, XBT/USD). Bitcoin is XBT and Dogecoin XDG in all of them, BTC and DOGE here.
 - Prices and volumes are text, times whole seconds. Volumes are in base units.
-- Candles go back 720 bars and no further, whatever is asked for; the running one is always the last row. A minute
-  without trades comes as a flat row whose average price is zero.
+- Candles go back 720 bars and no further, whatever is asked for, and come up to now: bars outside the job's window are
+  left out here. The running one is always the last row. A minute without trades is a flat row, its average price zero.
+- Weeks open on Thursday there, as the epoch did, and on Monday here: weekly bars are not taken.
+- A level of a book has the time of its own last change; the book has none, so ours.
 - A ticker has no time, so ours; what it calls today begins at 00:00 UTC, and only its second figures are of 24 hours.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any, ClassVar
 
 from collector.clock import to_millis
@@ -36,6 +40,7 @@ from collector.records import (
     Interval,
     Job,
     Kind,
+    OrderBook,
     Payload,
     Record,
     Reject,
@@ -48,9 +53,12 @@ NAME = "kraken"
 CALLS = "calls"
 SETTLE = timedelta(seconds=2)  # a bar that ended less than this before the answer may still be changing
 LOCKOUT = timedelta(minutes=15)
-MINUTES = {interval: interval.width // timedelta(minutes=1) for interval in Interval}
+INTERVALS: tuple[Interval, ...] = tuple(interval for interval in Interval if interval is not Interval.W1)
+MINUTES = {interval: interval.width // timedelta(minutes=1) for interval in INTERVALS}
+MOST_LEVELS = 500
+MOST_DECIMALS = 40
 CODES = {"XBT": "BTC", "XDG": "DOGE"}  # the venue's own codes of what everybody else calls otherwise
-COLUMNS = 8
+COLUMNS, LEVEL_COLUMNS = 8, 2
 GOOD_START = re.compile(rb'\s*\{\s*"error"\s*:\s*\[\s*\]')
 OK, REDIRECTION, TOO_MANY, SERVER_SIDE = 200, 300, 429, 500
 DENIED = frozenset({401, 403, 451})
@@ -64,11 +72,11 @@ def unwrap(answer: Answer) -> None:
     if OK <= answer.status < REDIRECTION and GOOD_START.match(answer.body[:64]):
         return
     complaint = _complaint(answer.body)
-    if complaint:
+    if complaint and answer.status not in DENIED:
         raise _venue_error(complaint, answer)
     if OK <= answer.status < REDIRECTION:  # warnings only, or no envelope: the parser says what is wrong with it
         return
-    text = f"HTTP {answer.status}"
+    text = f"HTTP {answer.status}{': ' if complaint else ''}{complaint}"
     if answer.status == TOO_MANY:
         raise RateLimited(text, source=NAME, status=answer.status, retry_at=None)
     if answer.status in DENIED:
@@ -107,17 +115,29 @@ def _result(payload: Payload) -> Fields:
 
 
 def parse_instruments(payload: Payload) -> list[Record | Reject]:
-    """Return a listing of every pair; `observed_at` is our time, the answer has none. No `wsname`: dark."""
-    result = _result(payload)
-    return [_listing(key, result.object(key), payload) for key in result.values]
+    """Return a listing of every pair; `observed_at` is our time, the answer has none. No `wsname`: dark.
+
+    Two pairs never share an id: of two that would, the first stays and the other is rejected.
+    """
+    result, keys, found = _result(payload), dict[str, str](), list[Record | Reject]()
+    for key in result.values:
+        row = _listing(key, result.object(key), payload)
+        if isinstance(row, InstrumentListing):
+            name = row.instrument.id
+            other = keys.setdefault(name, key)
+            row = row if other == key else _reject(key, f"{key} and {other} are both {name}", payload)
+        found.append(row)
+    return found
+
+
+def _reject(row: str, detail: str, payload: Payload) -> Reject:
+    return Reject(job=payload.job, row=row[:500], reason=RejectReason.INCONSISTENT, detail=detail[:200])
 
 
 def _listing(key: str, fields: Fields, payload: Payload) -> InstrumentListing | Reject:
     base, slash, quote = (fields.optional_text("wsname") or "").partition("/")
     if not (base and slash and quote):
-        detail = f"{key} has no public name"
-        row = repr(fields.values)[:500]
-        return Reject(job=payload.job, row=row, reason=RejectReason.INCONSISTENT, detail=detail)
+        return _reject(repr(fields.values), f"{key} has no public name", payload)
     status = fields.optional_text("status") or "online"  # there was none before 2022
     crypto = (fields.optional_text("aclass_base") or "currency") == "currency"
     return InstrumentListing(
@@ -136,9 +156,16 @@ def _listing(key: str, fields: Fields, payload: Payload) -> InstrumentListing | 
         listed_at=None,
         delists_at=None,
         tick_size=fields.optional_decimal("tick_size"),
-        lot_size=Decimal(1).scaleb(-fields.integer("lot_decimals")),
+        lot_size=Decimal(1).scaleb(-_decimals(fields, "lot_decimals")),
         category="crypto" if crypto else "tokenized",
     )
+
+
+def _decimals(fields: Fields, key: str) -> int:
+    value = fields.integer(key)
+    if not 0 <= value <= MOST_DECIMALS:
+        raise PayloadError(f"expected a number of decimals, got {value}", fields.at(key))
+    return value
 
 
 def parse_tickers(payload: Payload) -> list[Record | Reject]:
@@ -178,28 +205,57 @@ def _number(fields: Fields, key: str, place: int) -> Decimal:
     return to_decimal(values[place], f"{fields.at(key)}[{place}]")
 
 
-def parse_candles(payload: Payload) -> list[Record | Reject]:
-    """Return the bars of an answer, oldest first, the running one with `closed` false.
+def parse_order_books(payload: Payload) -> list[Record | Reject]:
+    """Return one book, cut to the levels a side that the job asks for; it has no time of its own, so ours."""
+    (instrument,) = payload.job.instruments
+    fields = to_object(_of_pair(payload, instrument), f"$.result.{instrument.venue_symbol}")
+    return [
+        OrderBook(
+            source=NAME,
+            observed_at=payload.received_at,
+            received_at=payload.received_at,
+            instrument=instrument,
+            last_update_id=None,
+            bids=_levels(fields, "bids", payload.job.limit),
+            asks=_levels(fields, "asks", payload.job.limit),
+        )
+    ]
 
-    The answer names its pair: another than the job's is no answer to it.
-    """
+
+def _levels(fields: Fields, side: str, most: int | None) -> tuple[tuple[Decimal, Decimal], ...]:
+    found = rows(fields.list(side), LEVEL_COLUMNS, fields.at(side))
+    return tuple((to_decimal(row[0], path), to_decimal(row[1], path)) for path, row in islice(found, most))
+
+
+def parse_candles(payload: Payload) -> list[Record | Reject]:
+    """Return the bars that open in the job's window, oldest first, the running one with `closed` false."""
     (instrument,), interval = payload.job.instruments, _interval(payload.job)
+    path = f"$.result.{instrument.venue_symbol}"
+    found = rows(to_list(_of_pair(payload, instrument), path), COLUMNS, path)
+    bars = [_candle(row, place, instrument, interval, payload) for place, row in found]
+    if bars:
+        bars[-1] = replace(bars[-1], closed=False)  # it still runs there, even when our clock is ahead of theirs
+    return [bar for bar in bars if _was_asked_for(bar.open_time, payload.job)]
+
+
+def _of_pair(payload: Payload, instrument: Instrument) -> Any:
+    """Return what an answer says of a pair. It names its pair: another than the job's is no answer to it."""
     result = _result(payload)
     if instrument.venue_symbol not in result.values:
         names = ", ".join(sorted(set(result.values) - {"last"}))[:100]
         raise PayloadError(f"asked for {instrument.venue_symbol}, got {names or 'nothing'}", "$.result")
-    return [_candle(row, path, instrument, interval, payload) for path, row in _rows(result, instrument)]
+    return result.values[instrument.venue_symbol]
 
 
-def _rows(result: Fields, instrument: Instrument) -> Iterator[tuple[str, list[Any]]]:
-    key = instrument.venue_symbol
-    return rows(to_list(result.require(key), result.at(key)), COLUMNS, result.at(key))
+def _was_asked_for(opens_at: datetime, job: Job) -> bool:
+    """Tell whether a bar is of the job: bars after `until` come all the same, others with every call."""
+    return (job.since is None or opens_at >= job.since) and (job.until is None or opens_at < job.until)
 
 
 def _candle(row: list[Any], path: str, instrument: Instrument, interval: Interval, payload: Payload) -> Candle:
     opened, open_, high, low, close, _average, volume, trades = row[:COLUMNS]
     opens_at = to_seconds_time(opened, path)
-    ends_at = opens_at + interval.width
+    ends_at = to_seconds_time(to_integer(opened, path) + MINUTES[interval] * 60, path)
     return Candle(
         source=NAME,
         observed_at=ends_at,
@@ -232,19 +288,23 @@ class KrakenCollector:
     shapes: ClassVar[Mapping[Dataset, Shape]] = {
         Dataset.INSTRUMENTS: Shape.WHOLE,
         Dataset.TICKERS: Shape.BULK,
+        Dataset.ORDER_BOOKS: Shape.EACH,
         Dataset.CANDLES: Shape.EACH,
     }
     parsers: ClassVar[Mapping[Dataset, Parser]] = {
         Dataset.INSTRUMENTS: parse_instruments,
         Dataset.TICKERS: parse_tickers,
+        Dataset.ORDER_BOOKS: parse_order_books,
         Dataset.CANDLES: parse_candles,
     }
-    intervals: ClassVar[tuple[Interval, ...]] = tuple(Interval)
+    intervals: ClassVar[tuple[Interval, ...]] = INTERVALS
     plans: ClassVar[Mapping[str, Plan]] = {
         "public": Plan(
             base_url="https://api.kraken.com",
-            # One call a second is said to be always fine; in practice 1.2 s between candles are.
-            limits=(Limit(scope=CALLS, capacity=5, window=timedelta(seconds=6)),),
+            limits=(
+                Limit(scope=CALLS, capacity=1, window=timedelta(seconds=1)),  # said to be always fine; no burst is
+                Limit(scope=CALLS, capacity=5, window=timedelta(seconds=6)),  # what clients found to pass for candles
+            ),
         )
     }
 
@@ -282,6 +342,8 @@ class KrakenCollector:
             case Dataset.TICKERS:
                 only = {"pair": job.instruments[0].venue_symbol} if len(job.instruments) == 1 else {}
                 yield self._get(job, "Ticker", only)
+            case Dataset.ORDER_BOOKS:
+                yield self._get(job, "Depth", _book_parameters(job))
             case Dataset.CANDLES:
                 yield self._get(job, "OHLC", _candle_parameters(job))
             case _:
@@ -289,6 +351,11 @@ class KrakenCollector:
 
     def _get(self, job: Job, name: str, params: Mapping[str, str | int]) -> Payload:
         return payload(job, self._http.get(f"/0/public/{name}", params, Cost(scope=CALLS)))
+
+
+def _book_parameters(job: Job) -> dict[str, str | int]:
+    (instrument,) = job.instruments
+    return {"pair": instrument.venue_symbol, "count": min(job.limit or MOST_LEVELS, MOST_LEVELS)}
 
 
 def _candle_parameters(job: Job) -> dict[str, str | int]:

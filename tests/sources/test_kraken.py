@@ -1,11 +1,14 @@
 """Kraken over payloads in the documented shape: its names, its envelope, and what its figures mean."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from collector.clock import ManualClock
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueUnreachable
 from collector.records import (
     Answer,
@@ -16,10 +19,12 @@ from collector.records import (
     Interval,
     Job,
     Kind,
+    OrderBook,
     Payload,
     RejectReason,
     Ticker,
 )
+from collector.resilience.quota import Quota
 from collector.sources.base import Cost
 from collector.sources.kraken import KrakenCollector
 
@@ -85,10 +90,28 @@ def test_status_category_and_absent_fields() -> None:
     assert (dark.reason, dark.detail) == (RejectReason.INCONSISTENT, "XXBTZUSD.d has no public name")
 
 
+def test_of_two_pairs_with_one_name_the_first_stays_and_the_other_is_told_of() -> None:
+    (row,) = json.loads(body("instruments__zero"))["result"].values()
+    text = json.dumps({"error": [], "result": {"AAAUSD": row, "AAAZUSD": row}}).encode()
+    origin = Payload(job=job_for(Dataset.INSTRUMENTS), status=200, body=text, received_at=RECEIVED)
+    first, other = KrakenCollector.parsers[Dataset.INSTRUMENTS](origin)
+    assert (first.instrument.id, first.instrument.venue_symbol) == ("kraken:AAA-USD:spot", "AAAUSD")
+    assert (other.reason, other.row) == (RejectReason.INCONSISTENT, "AAAZUSD")
+    assert other.detail == "AAAZUSD and AAAUSD are both kraken:AAA-USD:spot"
+
+
 def test_no_pairs_and_steps_of_zero_and_of_one() -> None:
     assert parse(Dataset.INSTRUMENTS, "empty") == []
     (row,) = parse(Dataset.INSTRUMENTS, "zero")
     assert (row.tick_size, row.lot_size) == (D(0), D(1))
+
+
+@pytest.mark.parametrize("decimals", ["-1", "41", "100000000000"])
+def test_a_number_of_decimals_that_no_pair_has_is_an_unknown_shape(decimals) -> None:
+    text = body("instruments__zero").replace(b'"lot_decimals":0', b'"lot_decimals":' + decimals.encode())
+    origin = Payload(job=job_for(Dataset.INSTRUMENTS), status=200, body=text, received_at=RECEIVED)
+    with pytest.raises(PayloadError, match=r"\$\.result\.AAAUSD\.lot_decimals"):
+        KrakenCollector.parsers[Dataset.INSTRUMENTS](origin)
 
 
 def test_a_ticker_tells_of_24_hours_and_not_of_today_and_has_our_time() -> None:
@@ -119,6 +142,30 @@ def test_a_day_without_trades_has_zero_volume_and_no_prices_that_nobody_made() -
     assert (row.bid_price, row.bid_size, row.ask_price, row.ask_size) == (None, None, D("100.2"), D(0))
 
 
+def test_a_book_has_our_time_and_the_levels_of_the_job() -> None:
+    (book,) = parse(Dataset.ORDER_BOOKS, "normal", BTC, limit=2)
+    assert book == OrderBook(
+        source="kraken",
+        observed_at=RECEIVED,
+        received_at=RECEIVED,
+        instrument=BTC,
+        last_update_id=None,
+        bids=((D("100.1"), D("7.5")), (D(100), D(2))),
+        asks=((D("100.2"), D("5.25")), (D("100.3"), D(1))),
+    )
+
+
+def test_an_empty_side_is_empty_and_a_level_of_no_size_is_left_to_the_checks() -> None:
+    (empty,), (zero,) = parse(Dataset.ORDER_BOOKS, "empty", BTC), parse(Dataset.ORDER_BOOKS, "zero", BTC)
+    assert (empty.bids, empty.asks) == ((), ())
+    assert (zero.bids, zero.asks) == ((), ((D("100.2"), D(0)),))
+
+
+def test_a_book_of_another_pair_is_refused() -> None:
+    with pytest.raises(PayloadError, match="asked for XETHZUSD, got XXBTZUSD"):
+        parse(Dataset.ORDER_BOOKS, "normal", ETH)
+
+
 def test_bars_have_their_volume_from_the_seventh_column_and_the_last_one_still_runs() -> None:
     first, flat, running = parse(Dataset.CANDLES, "normal", BTC, interval=Interval.M1)
     assert first == Candle(
@@ -146,6 +193,27 @@ def test_an_empty_answer_has_no_bars_and_one_without_trades_is_a_bar() -> None:
     assert parse(Dataset.CANDLES, "empty", BTC, interval=Interval.M1) == []
     (bar,) = parse(Dataset.CANDLES, "zero", BTC, interval=Interval.M1)
     assert (bar.volume, bar.trades) == (D(0), 0)
+
+
+def test_bars_that_nobody_asked_for_are_left_out_so_that_a_window_gives_the_same_bars_at_any_time() -> None:
+    second = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+    window = {"interval": Interval.M1, "since": second, "until": second + timedelta(minutes=1)}
+    (bar,) = parse(Dataset.CANDLES, "normal", BTC, **window)
+    assert (bar.open_time, bar.closed) == (second, True)
+    older = {"interval": Interval.M1, "since": second - timedelta(days=2), "until": second - timedelta(days=1)}
+    assert parse(Dataset.CANDLES, "normal", BTC, **older) == [], "720 bars back, and no further"
+
+
+def test_the_last_bar_runs_even_when_our_clock_says_that_it_ended() -> None:
+    text = body("candles__normal")
+    job = job_for(Dataset.CANDLES, BTC, interval=Interval.M1)
+    late = Payload(job=job, status=200, body=text, received_at=RECEIVED + timedelta(minutes=5))
+    assert [bar.closed for bar in KrakenCollector.parsers[Dataset.CANDLES](late)] == [True, True, False]
+
+
+def test_weeks_that_open_on_thursday_are_not_offered() -> None:
+    assert Interval.W1 not in KrakenCollector.intervals
+    assert {Interval.M1, Interval.H1, Interval.D1} <= set(KrakenCollector.intervals)
 
 
 def test_the_answer_about_another_pair_is_refused() -> None:
@@ -187,6 +255,11 @@ def test_a_status_counts_where_there_is_no_envelope(status, kind) -> None:
         KrakenCollector.check(Answer(status=status, headers={}, body=b"<html>", received_at=RECEIVED))
 
 
+def test_an_address_that_is_not_served_switches_off_whatever_the_envelope_says() -> None:
+    with pytest.raises(AccessDenied, match="HTTP 403: EGeneral:Too many requests"):
+        check("error__refused", status=403)
+
+
 def asked(job, name):
     made = []
 
@@ -209,6 +282,12 @@ def test_one_call_serves_each_job() -> None:
     assert asked(job_for(Dataset.TICKERS, BTC), "tickers__normal") == ("/0/public/Ticker", {"pair": "XXBTZUSD"}, CALL)
 
 
+@pytest.mark.parametrize(("levels", "count"), [(50, 50), (1000, 500), (None, 500)])
+def test_a_book_is_asked_for_with_as_many_levels_as_there_are(levels, count) -> None:
+    job = job_for(Dataset.ORDER_BOOKS, BTC, limit=levels)
+    assert asked(job, "order_books__normal") == ("/0/public/Depth", {"pair": "XXBTZUSD", "count": count}, CALL)
+
+
 def test_candles_are_asked_for_from_the_second_before_the_first_bar() -> None:
     since = datetime(2026, 1, 1, tzinfo=UTC)
     job = job_for(Dataset.CANDLES, BTC, interval=Interval.H4, since=since, until=since + timedelta(hours=8))
@@ -219,6 +298,17 @@ def test_candles_are_asked_for_from_the_second_before_the_first_bar() -> None:
     )
     newest = job_for(Dataset.CANDLES, BTC, interval=Interval.M1)
     assert asked(newest, "candles__normal")[1] == {"pair": "XXBTZUSD", "interval": 1}
+
+
+def test_calls_are_a_second_apart_and_at_most_five_in_six_seconds() -> None:
+    clock = ManualClock(RECEIVED)
+    quota = Quota(KrakenCollector.plans["public"].limits, clock=clock, reserve=0.0)
+    moments = []
+    for _ in range(12):
+        quota.acquire(CALL, clock.monotonic() + 60)
+        moments.append(clock.monotonic())
+    assert min(later - sooner for sooner, later in pairwise(moments)) >= 1
+    assert min(later - sooner for sooner, later in zip(moments, moments[5:], strict=False)) >= 6
 
 
 def test_nothing_is_told_about_limits_and_other_datasets_are_not_offered() -> None:

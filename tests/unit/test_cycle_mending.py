@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from collector.errors import StorageUnavailable
-from collector.fallback import stand_in_record
+from collector.fallback import stand_in_record, translated
 from collector.records import CycleState
 from collector.replay import replay
 from collector.simulator.wire import Response
@@ -175,6 +175,33 @@ def test_bars_that_failed_come_from_the_venue_that_trades_the_same_in_the_same_c
     assert 'filled="3 from okx"' in line
     parsers = {name: kind.parsers for name, kind in SOURCES.items()}
     assert replay(two_venues.database, report.cycle_id, parsers=parsers, after_parse=stand_in_record).differences == ()
+
+
+def test_prices_that_coingecko_does_not_give_come_from_coincap_under_our_ids(database, clock, tmp_path):
+    trees = (
+        only("coingecko", "okx", "coincap"),
+        {"universe": {"top": 12}},
+        {"sources": {"coincap": {"api_key": "a-key"}}},
+    )
+    with frozen_market(clock) as simulator, Rig(database, clock, tmp_path, *trees, simulator=simulator) as rig:
+        assert rig.run().state is CycleState.OK
+        simulator.interceptor = Outage("coingecko", "/coins/markets")
+        clock.advance(60)
+        report = rig.run()
+        assert report.filled == {"coincap": 12}
+        named = {row[0] for row in rig.rows("SELECT asset_id FROM market_snapshots WHERE source = 'coincap'")}
+        assert {"ripple", "binancecoin"} <= named
+        assert not {"xrp", "binance-coin"} & named
+        assert rig.rows("SELECT 1 FROM assets WHERE source = 'coincap'") == []
+        parsers = {name: kind.parsers for name, kind in SOURCES.items()}
+        found = replay(rig.database, report.cycle_id, parsers=parsers, after_parse=stand_in_record, skip=translated)
+        assert found.differences == ()
+        simulator.interceptor = Outage("coin", "/")
+        simulator.interceptor.before = lambda venue, *_: (
+            Response(status=503, body=b"", headers={}) if venue.startswith("coin") else None
+        )
+        clock.advance(60)
+        assert set(rig.run().filled) == {"okx"}  # nobody but the venues is left
 
 
 def test_prices_that_coingecko_does_not_give_come_from_the_venues_under_their_own_names(two_venues, clock):

@@ -14,7 +14,7 @@ from collector.fallback import (
     prices_of_venues,
     stand_in,
 )
-from collector.records import Batch, Dataset, Instrument, Interval, Job, Kind, MarketSnapshot
+from collector.records import Asset, Batch, Dataset, Instrument, Interval, Job, Kind, MarketSnapshot
 from tests.storage import samples
 
 NOW = datetime(2026, 3, 11, 14, 37, tzinfo=UTC)
@@ -110,8 +110,11 @@ OURS = [
     KnownAsset(asset_id="one-coin", symbol="dup", price_usd=D(1)),
     KnownAsset(asset_id="two-coin", symbol="dup", price_usd=D(1)),
     KnownAsset(asset_id="unpriced", symbol="unp", price_usd=None),
+    KnownAsset(asset_id="real", symbol="cpy", price_usd=D(3)),
+    KnownAsset(asset_id="bridged-real", symbol="cpy", price_usd=None),
+    KnownAsset(asset_id="other-real", symbol="cpy", price_usd=D(30)),
 ]
-SYMBOLS = {"bitcoin": "BTC", "xrp": "XRP", "dup": "DUP", "unp": "UNP", "also-xrp": "XRP", "ripple": "RPL"}
+SYMBOLS = {"bitcoin": "BTC", "xrp": "XRP", "dup": "DUP", "unp": "UNP", "also-xrp": "XRP", "ripple": "RPL", "cpy": "CPY"}
 
 
 def named(*rows):
@@ -132,6 +135,22 @@ def test_another_id_is_ours_by_its_symbol_and_a_price_within_a_fifth(price, know
 @pytest.mark.parametrize("row", [snapshot("dup", 1), snapshot("unp", 1), snapshot("xrp", None), snapshot("ripple", 2)])
 def test_two_of_a_symbol_no_price_and_an_id_with_another_symbol_prove_nothing(row):
     assert named(row) == []
+
+
+@pytest.mark.parametrize(("price", "name"), [(3, "real"), (31, "other-real")])
+def test_of_several_with_one_symbol_the_only_one_with_that_price_is_meant_and_unpriced_copies_do_not_count(price, name):
+    assert named(snapshot("cpy", price)) == [(name, "coincap", D(price))]
+
+
+def test_symbols_that_come_beside_the_prices_are_enough_and_win_over_stored_ones():
+    def asset(asset_id, symbol):
+        times = {"observed_at": NOW, "received_at": NOW}
+        return Asset(source="coincap", asset_id=asset_id, symbol=symbol, name=symbol, **times)
+
+    job = Job(source="coincap", dataset=Dataset.MARKETS, limit=9)
+    rows = (asset("xrp", "XRP"), snapshot("xrp", 2), asset("bitcoin", "WBTC"), snapshot("bitcoin", 100_000))
+    found = in_our_ids(Batch(job=job, records=rows), {"bitcoin": "BTC"}, OURS).records
+    assert found == (snapshot("ripple", 2),)  # neither the assets, nor a bitcoin that says it is something else
 
 
 def test_two_that_would_be_one_asset_are_both_left_out():

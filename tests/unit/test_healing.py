@@ -317,6 +317,14 @@ def test_nothing_stands_in_for_a_snapshot_or_when_everybody_fails(bench):
     assert healer.jobs(NOW, 60, failed=[lost(50, 60), lost(50, 60, ONE)]) == []
 
 
+def test_holes_that_a_page_can_hold_share_a_call(bench):
+    hole(bench, without=(10, 13, 16, 60))
+    past = provider(bench, range(100))
+    (job,) = heal(bench, healer_of(bench, past), past, NOW + timedelta(minutes=1))
+    assert minutes([job]) == [(10, 61)]
+    assert bench.windows() == [(0, 100, "observed")]
+
+
 def test_a_stand_in_s_bars_become_the_instrument_s_and_keep_their_source(bench):
     other = provider(bench, range(10), "one")
     (payload,) = other.fetch(lost(0, 3, ONE))
