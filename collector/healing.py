@@ -4,12 +4,15 @@ The provider of the series is asked twice; then those that trade the same thing 
 history does not reach is asked of the others only. Windows are handed out as pending, the newest data first.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 
+from collector.clock import EPOCH
 from collector.coverage import NOBODY, OLDER, OWN_TRIES, Event, Finding, Series, State, Window, series_of
+from collector.errors import StorageUnavailable
 from collector.fallback import TICKERS, KnownAsset, VenuePrice, in_our_ids, prices_of_venues, stand_in
 from collector.records import Batch, Dataset, Instrument, Interval, Job
 from collector.sources.base import Cost, Limit
@@ -26,6 +29,8 @@ Equivalents = Callable[[Instrument, Sequence[StoredInstrument]], Sequence[Instru
 """Returns the instruments of other venues that mean the same as the first argument, best first."""
 SAME_CYCLE = timedelta(minutes=5)  # a venue's price older than this is not of now
 KNOWN_PRICE_AGE = timedelta(days=2)  # an older price tells no asset from another
+HOUR = timedelta(hours=1)  # of limits with longer windows, the part that a cycle lasts is less than a call
+LONGEST_WINDOW = timedelta(days=31)  # of any limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,10 @@ class Healer:
         self._equivalents = equivalents
         self._ranking = ranking
         self._price_order = prices
+        self._taken = Taken()
+        self._ours: Sequence[KnownAsset] = ()  # as last read
+        self._stand_in: Job | None = None  # for prices, in this cycle
+        self._prices_came = False
 
     def jobs(self, now: datetime, seconds: float, *, failed: Sequence[Job] = ()) -> list[Job]:
         """Return the jobs that `seconds` leave room for: stand-ins for `failed` ones, then the windows due.
@@ -69,17 +78,20 @@ class Healer:
         The windows are marked as pending. A failed job is asked of a provider whose own bars did not fail, rather of
         one that has no failures at all.
         """
+        self._stand_in, self._prices_came = None, False
         due = self._store.due(now, DUE_AT_ONCE) if seconds > 0 else []
         lost = [(job, *found) for job in failed if (found := series_of(job)) is not None]
         prices = self._price_jobs(failed)
         if seconds <= 0 or not (due or lost or prices):
             return []
         stored = self._reader.load_instruments()
-        room = Room(self._providers, self._share, seconds)
+        self._taken.forget(now - LONGEST_WINDOW)
+        room = Room(self._providers, self._share, seconds, taken=self._taken, now=now)
         down = {job.source for job in failed}
         vain = {(series.instrument, series.interval) for _, series, _ in lost}
-        # Not out of healing's share: of a month's credits, a minute's share is less than one call. The quota decides.
-        jobs: list[Job] = [job for job in prices if job.source not in down][:1]
+        # Not out of healing's share: prices of now cannot be asked for later. The quota decides.
+        self._stand_in = next((job for job in prices if job.source not in down), None)
+        jobs = [self._stand_in] if self._stand_in is not None else []
         for job, series, wanted in lost:
             others = [item for item in self._others(series, wanted, stored) if (item.id, series.interval) not in vain]
             others.sort(key=lambda item: item.venue in down)
@@ -122,19 +134,23 @@ class Healer:
 
         Its candles become those of the instrument that they fill, and its asset ids ours.
         """
-        if batch.job.dataset is Dataset.MARKETS and batch.job.source != self._ranking and batch.records:
-            symbols = {row.asset_id: row.symbol for row in self._reader.load_assets(source=batch.job.source)}
-            newest = max(row.received_at for row in batch.records)
-            return in_our_ids(batch, symbols, self._our_assets(newest - KNOWN_PRICE_AGE))
-        return stand_in(batch)
+        if batch.job.dataset is not Dataset.MARKETS or batch.job.source == self._ranking or not batch.records:
+            return stand_in(batch)
+        newest = max(row.received_at for row in batch.records)
+        try:
+            self._ours = self._our_assets(newest - KNOWN_PRICE_AGE)
+        except StorageUnavailable as error:  # an asset stays what it was, and these rows may go to the spool
+            if not self._ours:
+                return replace(batch, records=(), state="failed", error=f"whose prices these are is unknown: {error}")
+        adapted = in_our_ids(batch, {}, self._ours)
+        self._prices_came |= batch.job == self._stand_in and bool(adapted.records)
+        return adapted
 
     def prices(self, now: datetime, *, failed: Sequence[Job], failed_again: Sequence[Job]) -> list[Batch]:
         """Return the prices of venues where the ranking's failed, unless a provider gave them in its place."""
-        lost = self._lost_prices(failed)
-        if lost is None or TICKERS not in self._price_order:
+        if self._lost_prices(failed) is None or TICKERS not in self._price_order:
             return []
-        asked = [job for job in self._price_jobs(failed) if job.source not in {item.source for item in failed}][:1]
-        if asked and asked[0].source not in {job.source for job in failed_again}:
+        if self._prices_came and self._stand_in not in failed_again:  # an answer may have no asset that is ours
             return []
         found = self._reader.latest_prices(since=now - SAME_CYCLE)
         fresh = [
@@ -244,21 +260,61 @@ def cut(series: Series, since: datetime, until: datetime, asked: Instrument, wan
         end = start
 
 
-class Room:
-    """What healing may still take of each limit in the time that is left."""
+class Taken:
+    """What healing took of each limit.
 
-    def __init__(self, providers: Mapping[str, Healable], share: float, seconds: float) -> None:
+    Of this process only. After a restart the quota still knows what is left of the limit itself.
+    """
+
+    def __init__(self) -> None:
+        self._cycles: defaultdict[tuple[str, str], dict[datetime, int]] = defaultdict(dict)
+
+    def add(self, source: str, scope: str, at: datetime, weight: int) -> None:
+        """Count `weight` that the cycle of this moment took."""
+        cycles = self._cycles[source, scope]
+        cycles[at] = cycles.get(at, 0) + weight
+
+    def since(self, source: str, scope: str, moment: datetime) -> int:
+        """Return what was taken after a moment."""
+        return sum(weight for at, weight in self._cycles[source, scope].items() if at > moment)
+
+    def forget(self, moment: datetime) -> None:
+        """Drop what was taken until a moment."""
+        for name, cycles in self._cycles.items():
+            self._cycles[name] = {at: weight for at, weight in cycles.items() if at > moment}
+
+
+class Room:
+    """What healing may still take of each limit in the time that is left.
+
+    Of a limit by the month it is the share of the whole month, less what healing took in it: the part of a minute
+    would never be a call. For the same reason it is one call at least of a small limit by the minute, as long as the
+    share of an hour is not used up.
+    """
+
+    def __init__(
+        self,
+        providers: Mapping[str, Healable],
+        share: float,
+        seconds: float,
+        *,
+        taken: Taken | None = None,
+        now: datetime = EPOCH,
+    ) -> None:
         self._calls = {name: provider.calls for name, provider in providers.items()}
+        self._taken, self._now = taken or Taken(), now
         self._left: dict[tuple[str, str], float] = {}
         for name, provider in providers.items():
             for limit in provider.limits:
-                units = limit.capacity * share * (timedelta(seconds=seconds) / limit.window)
-                key = (name, limit.scope)
+                key, period = (name, limit.scope), max(limit.window, HOUR)
+                whole = limit.capacity * share * (period / limit.window) - self._taken.since(*key, now - period)
+                part = limit.capacity * share * (timedelta(seconds=seconds) / limit.window)
+                units = whole if limit.window > HOUR else min(whole, max(part, 1))
                 self._left[key] = min(units, self._left.get(key, units))
 
     def take(self, job: Job) -> bool:
         """Return whether a job fits, and count it if so."""
-        needed: dict[tuple[str, str], float] = {}
+        needed: dict[tuple[str, str], int] = {}
         for cost in self._calls[job.source](job):
             key = (job.source, cost.scope)
             needed[key] = needed.get(key, 0) + cost.weight
@@ -267,4 +323,5 @@ class Room:
             return False
         for key, weight in metered.items():
             self._left[key] -= weight
+            self._taken.add(*key, self._now, weight)
         return True

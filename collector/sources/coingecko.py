@@ -375,8 +375,8 @@ def index_instrument(asset_id: str) -> Instrument:
 
 
 def _subject(job: Job) -> str:
-    """Return the one asset of a job; charts and candles do not name theirs in the answer."""
-    (asset_id,) = job.assets
+    """Return the one asset of a job, by its instrument if it fills a hole; charts and candles do not name theirs."""
+    (asset_id,) = job.assets or [item.venue_symbol for item in job.instruments]
     return asset_id
 
 

@@ -314,6 +314,16 @@ def test_candles_of_another_length_are_an_unknown_shape_and_never_stored_as_four
         parse(Dataset.CANDLES, "half_hours")
 
 
+def test_a_job_that_fills_a_hole_names_the_coin_by_its_instrument():
+    usual = parse(Dataset.CANDLES, "normal")
+    of_hole = parse(Dataset.CANDLES, "normal", assets=(), instruments=(usual[0].instrument,))
+    assert usual[0].instrument.id == "coingecko:ember-coin-USD:index"
+    assert of_hole == usual
+    hole = job_for(Dataset.CANDLES, assets=(), instruments=(usual[0].instrument,), interval=Interval.H4)
+    _, [(path, _)] = fetch(hole, b"[]")
+    assert path.endswith("/coins/ember-coin/ohlc")
+
+
 def test_candles_hold_only_the_window_of_their_job():
     candles = parse(Dataset.CANDLES, "normal", since=at(8), until=at(12))
     assert [candle.open_time for candle in candles] == [at(8)]

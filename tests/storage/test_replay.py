@@ -54,7 +54,7 @@ def collected(cluster, tmp_path_factory):
         for cadence in (*rig.settings.cadences, "market"):
             reports.append(rig.run(cadence))
             clock.advance(90)
-        wanted = {(source.name, dataset) for source in rig.sources for dataset in source.collector.parsers}
+        wanted = {(task.source, task.dataset) for task in rig.tasks}
     yield database, writer, reports, wanted
     database.close()
     cluster.drop(url)

@@ -109,6 +109,22 @@ def test_a_price_far_from_the_one_before_is_stored_and_doubted(database, clock, 
     assert doubts == [("jump", Decimal(203), Decimal(101))]  # the highest price is the one that jumped
 
 
+def test_a_hole_in_the_bars_of_an_aggregator_heals_although_its_calls_are_few(database, clock, tmp_path):
+    keyless = {"sources": {"coingecko": {"limits": {"calls": {"capacity": 10, "window": "1m"}}}}}
+    with (
+        frozen_market(clock) as simulator,
+        Rig(database, clock, tmp_path, only("coingecko"), keyless, simulator=simulator) as rig,
+    ):
+        for cadence in ("daily", "market", "hourly"):
+            assert rig.run(cadence).state is CycleState.OK
+        before = rig.rows("SELECT open_time, open, high, low, close FROM candles ORDER BY open_time")
+        rig.execute("DELETE FROM candles WHERE open_time = :at", at=before[-5][0])
+        CoverageStore(database).scan(again=True)
+        clock.advance(120)
+        assert rig.run().healed == 1
+        assert rig.rows("SELECT open_time, open, high, low, close FROM candles ORDER BY open_time") == before
+
+
 class Unreadable:
     """Holes that the database does not tell."""
 
@@ -202,6 +218,27 @@ def test_prices_that_coingecko_does_not_give_come_from_coincap_under_our_ids(dat
         )
         clock.advance(60)
         assert set(rig.run().filled) == {"okx"}  # nobody but the venues is left
+        simulator.interceptor = Outage("coingecko", "/coins/markets")
+        simulator.interceptor.after = lambda venue, _path, _request, response: (
+            replace(response, body=b'{"data":[],"timestamp":1767225600250}') if venue == "coincap" else response
+        )
+        clock.advance(60)
+        assert set(rig.run().filled) == {"okx"}  # an answer without a single price is none
+
+
+def test_when_the_credits_of_a_month_are_used_up_the_venues_prices_follow(database, clock, tmp_path):
+    limits = {"credits": {"capacity": 11, "window": "31d"}}  # ten may be used, two at a time for four assets
+    coincap = {"sources": {"coincap": {"api_key": "a-key", "limits": limits}}}
+    trees = (only("coingecko", "okx", "coincap"), coincap)
+    with frozen_market(clock) as simulator, Rig(database, clock, tmp_path, *trees, simulator=simulator) as rig:
+        assert rig.run("daily").state is CycleState.OK
+        assert rig.run().state is CycleState.OK
+        simulator.interceptor = Outage("coingecko", "/coins/markets")
+        filled = []
+        for _ in range(6):
+            clock.advance(60)
+            filled.append(set(rig.run().filled))
+    assert filled == [{"coincap"}] * 4 + [{"okx"}] * 2  # and one reading was scheduled
 
 
 def test_prices_that_coingecko_does_not_give_come_from_the_venues_under_their_own_names(two_venues, clock):

@@ -9,7 +9,7 @@ import pytest
 from collector.errors import StorageUnavailable
 from collector.records import CycleState, Dataset, GlobalMarket
 from collector.sources.base import Shape
-from tests.unit.cycle_rig import Everything, Rig, Stand
+from tests.unit.cycle_rig import Everything, Rig, Stand, frozen_market, only
 from tests.unit.test_cycle_stored import DISK_FULL, REFUSE, Outsider
 
 MINUTE_S = 60
@@ -173,3 +173,36 @@ def test_a_disk_that_fills_in_the_middle_of_a_cycle_costs_only_what_can_be_asked
         counted = rig.rows("SELECT rows_written FROM cycles WHERE cycle_id = 1")
     assert cycles == [(1,), (2,)]
     assert counted == [(1,)], "the snapshot, when there was room for it"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_prices_in_other_ids_cost_the_others_nothing_while_the_database_is_away(
+    database, clock, tmp_path, outsider, known
+):
+    coincap = {"enabled": True, "api_key": "a-key", "datasets": {"markets": {"cadence": "market"}}}
+    tree = {"sources": {"coincap": coincap}, "universe": {"top": 10}}
+    with (
+        frozen_market(clock) as simulator,
+        Rig(database, clock, tmp_path, only("coingecko"), tree, simulator=simulator) as rig,
+    ):
+        assert rig.run("daily").state is CycleState.OK
+        for _ in range(2):  # the second time all prices are known, whoever answers first
+            assert rig.run().state is CycleState.OK
+            clock.advance(MINUTE_S)
+        if not known:
+            rig.runner._mender._ours = ()  # as in a process that has read none yet
+        outsider.cut(allow=False)
+        report = rig.run()
+        assert report.spooled == (3 if known else 2)  # the market, its coins, and CoinCap's coins in our ids
+        outsider.allow()
+        clock.advance(MINUTE_S)
+        assert rig.run().state is CycleState.OK
+        stored = rig.rows(
+            "SELECT asset_id FROM market_snapshots JOIN cycles USING (cycle_id) "
+            "WHERE source = 'coincap' AND started_at = :at ORDER BY rank",
+            at=report.started_at,
+        )
+    ids = [name for (name,) in stored]
+    assert len(ids) == (10 if known else 0)
+    assert ("ripple" in ids) == known
+    assert "xrp" not in ids

@@ -7,7 +7,7 @@ import pytest
 
 from collector.coverage import HELD, NOT_ELSEWHERE, OLDER, Event, Finding, Series
 from collector.errors import VenueUnreachable
-from collector.healing import Healable, Healer, Room, cut
+from collector.healing import Healable, Healer, Room, Taken, cut
 from collector.records import Batch, Dataset, Interval, Job
 from collector.sources.base import Cost, Limit
 from tests.storage.samples import NOON
@@ -271,6 +271,34 @@ def test_of_two_limits_of_a_scope_the_tighter_one_counts():
     minute = Limit(scope="calls", capacity=1200, window=timedelta(minutes=1))
     burst = Limit(scope="calls", capacity=20, window=timedelta(seconds=2))  # 100 in ten seconds
     assert jobs_that_fit(room(minute, burst, costs=[Cost(scope="calls")])) == 9
+
+
+def test_of_a_limit_by_the_month_the_share_of_the_month_counts_less_what_was_taken_in_it():
+    month = Limit(scope="credits", capacity=4000, window=timedelta(days=31))
+    minute = Limit(scope="credits", capacity=600, window=timedelta(minutes=1))
+    provider = Healable(intervals=(), calls=lambda _job: [Cost(scope="credits", weight=51)], limits=[minute, month])
+    taken = Taken()
+
+    def fit(now):  # in a minute: a tenth of 600 credits is room for one, a tenth of 4000 for seven
+        return jobs_that_fit(Room({"stand": provider}, 0.1, 60, taken=taken, now=now))
+
+    assert [fit(NOW + timedelta(hours=hour)) for hour in range(10)] == [1] * 7 + [0] * 3
+    assert fit(NOW + timedelta(days=30)) == 0
+    assert fit(NOW + timedelta(days=31)) == 1  # the first one is a month ago
+
+
+def test_of_a_small_limit_there_is_room_for_one_call_a_cycle_until_the_share_of_an_hour_is_used_up():
+    minute = Limit(scope="calls", capacity=10, window=timedelta(minutes=1))
+    provider = Healable(intervals=(), calls=lambda _job: [Cost(scope="calls")], limits=[minute])
+    taken = Taken()
+    cycles = [NOW + timedelta(seconds=20 * number) for number in range(200)]  # the share of an hour is 12 calls
+    fits = [jobs_that_fit(Room({"stand": provider}, 0.02, 60, taken=taken, now=at)) for at in cycles]
+    assert fits == [1] * 12 + [0] * 168 + [1] * 12 + [0] * 8  # 180 cycles are an hour
+
+
+def test_a_limit_of_which_nothing_is_kept_for_healing_leaves_no_room():
+    minute = Limit(scope="calls", capacity=10, window=timedelta(minutes=1))
+    assert jobs_that_fit(room(minute, costs=[Cost(scope="calls")], share=0.0)) == 0
 
 
 def test_a_job_that_does_not_fit_takes_nothing_of_its_other_scopes():
