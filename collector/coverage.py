@@ -268,7 +268,8 @@ def _moved(old: Window | None, new: Finding, now: datetime, held_before: bool) -
     """Return the window after one finding over the same stretch; None when it is not wanted."""
     if new.event is Event.BEFORE_FIRST and old is None and held_before:
         new = replace(new, event=Event.ABSENT, reason=NOT_IN_ANSWER)
-    if new.event in (Event.ABSENT, Event.BEFORE_FIRST) and old is not None and _confirms(old, now):
+    lacks = new.event in (Event.ABSENT, Event.BEFORE_FIRST) and new.reason != NOT_BELIEVED
+    if lacks and old is not None and _confirms(old, now):
         reason = HAS_NONE if held_before else OLDER
         new = replace(new, event=Event.CONFIRMED, reason=reason)
     state = moved(old.state if old else None, new.event)
@@ -279,11 +280,15 @@ def _moved(old: Window | None, new: Finding, now: datetime, held_before: bool) -
 
 
 def _confirms(old: Window, now: datetime) -> bool:
-    """Whether an absence now, after the one that `old` tells of, is the second and not the same once more."""
+    """Whether an absence now, after the one that `old` tells of, is the second and not the same once more.
+
+    A bar that came and was refused is none: the provider has it.
+    """
+    lacked = old.attempts > 0 and old.reason in _ABSENCES and old.reason != NOT_BELIEVED
     if old.state is State.PENDING:
-        return old.attempts > 0 and old.reason in _ABSENCES
+        return lacked
     due = old.next_try_at is None or old.next_try_at <= now
-    return old.state is State.MISSING and old.attempts > 0 and old.reason in _ABSENCES and due
+    return old.state is State.MISSING and lacked and due
 
 
 def _waiting(old: Window | None, state: State, new: Finding, now: datetime) -> Window:

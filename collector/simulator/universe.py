@@ -260,7 +260,9 @@ def binance_perpetual(coin: Coin, position: int, quote: str = "USDT", thin: bool
 
 def spot_pair(venue: str, coin: Coin, position: int, symbol: str, quote: str, thin: bool = False) -> Contract:
     """Return the spot market of a coin at a venue: one unit of the base is one coin, whatever it is worth."""
-    lot_exp = min(0, math.floor(math.log10(10.0 / coin.anchor_usd)))
+    lot_exp = math.floor(
+        math.log10(10.0 / coin.anchor_usd)
+    )  # of a coin worth nothing, thousands: trades stay countable
     return Contract(
         venue=venue,
         symbol=symbol,

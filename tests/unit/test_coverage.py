@@ -356,3 +356,15 @@ def test_what_a_job_says_covers_its_range_once(since, length, bars):
     assert told_bars == sorted(bars | set(range(since, since + length)))
     got = {bar for item in found if item.event is Event.GOT for bar in range(minute(item.since), minute(item.until))}
     assert got == bars
+
+
+def test_a_bar_that_is_refused_twice_is_not_one_that_the_provider_has_not():
+    windows = [Window(since=at(0), until=at(3), state=State.OBSERVED, source="okx")]
+    now = NOW
+    for _ in range(3):
+        refused = Finding(since=at(3), until=at(4), event=Event.ABSENT, source="okx", reason=NOT_BELIEVED)
+        windows = settle(windows, [refused], now)
+        now += timedelta(days=2)
+    _, window = windows
+    assert (window.state, window.reason, window.attempts) == (State.MISSING, NOT_BELIEVED, 3)
+    assert window.next_try_at is not None

@@ -117,7 +117,8 @@ def vain(bar, told, now, *, older_held):
     own_lacked_it = bar.reason in (NOT_IN_ANSWER, NOT_BELIEVED, OLDER)
     its_turn = bar.state is P or bar.again <= now
     own_lacks_it = told.event in (Event.ABSENT, Event.BEFORE_FIRST)
-    if own_lacks_it and own_lacked_it and bar.tries and its_turn:
+    was_refused = NOT_BELIEVED in (bar.reason, told.reason)
+    if own_lacks_it and own_lacked_it and not was_refused and bar.tries and its_turn:
         return (
             Bar(N, told.source, HAS_NONE, bar.tries + 1, None)
             if older_held

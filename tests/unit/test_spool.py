@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import tempfile
 import types
 import typing
@@ -335,6 +336,20 @@ def test_files_that_were_moved_aside_count_and_go_before_what_waits(tmp_path, to
     assert told == ["spool_file_damaged"]
 
 
+def test_a_file_appears_whole_by_its_name_and_never_by_being_written_under_it(tmp_path):
+    """The interpreter tells what it asks of the operating system."""
+    asked, listening = [], True
+
+    def hear(event, arguments):
+        if listening and event in ("open", "os.rename"):
+            asked.append((event, *(Path(str(item)).suffix for item in arguments[:2] if str(item).startswith("/"))))
+
+    sys.addaudithook(hear)  # for good: afterwards it is deaf
+    Spool(tmp_path, ROOMY).keep(cycle(), [tickers()])
+    listening = False
+    assert asked == [("open", ".tmp"), ("os.rename", ".tmp", ".spool"), ("open", "")]  # the last is the folder's flush
+
+
 def _keep_without_end(folder, acknowledged):
     spool = Spool(folder, ROOMY)
     for count in range(1, 10_000):
@@ -370,6 +385,15 @@ def written(folder, version, *lines):
     body = zlib.compress("\n".join(lines).encode())
     header = f"spool {version} {len(body)} {zlib.crc32(body):08x}\n".encode()
     (folder / "20260311T143742.123456_market_1_000001_1.spool").write_bytes(header + body)
+
+
+def test_a_checksum_that_does_not_fit_is_enough(tmp_path):
+    Spool(tmp_path, ROOMY).keep(cycle(), [tickers()])
+    (file,) = tmp_path.iterdir()
+    header, body = file.read_bytes().split(b"\n", 1)
+    wrong = f"{zlib.crc32(body) ^ 1:08x}".encode()
+    file.write_bytes(header[:-8] + wrong + b"\n" + body)
+    assert held(Spool(tmp_path, ROOMY)) == []
 
 
 CYCLE_LINE = (
