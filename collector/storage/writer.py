@@ -93,7 +93,7 @@ class Writer:
                 raise IllegalTransition(f"cycle {report.cycle_id} is {found or 'unknown'}, not running")
 
     def add_rows(self, cycle_id: int, rows: int, rejects: int) -> None:
-        """Count what was stored for a cycle after its end; a cycle without an end of its own counts nothing."""
+        """Count what was stored for a cycle after its end; a running one counts its rows when it ends."""
         with self._database.transaction("count late rows") as connection:
             connection.execute(_ADD_ROWS, {"cycle_id": cycle_id, "rows": rows, "rejects": rejects})
 
@@ -245,7 +245,7 @@ _BEGIN = text(
 # Names the states it may leave; the second is the same call once more, after an answer that got lost.
 _ADD_ROWS = text(
     "UPDATE cycles SET rows_written = rows_written + :rows, rejects = rejects + :rejects "
-    "WHERE cycle_id = :cycle_id AND state IN ('ok', 'partial', 'failed')"
+    "WHERE cycle_id = :cycle_id AND state <> 'running'"
 )
 _FIND = text("SELECT cycle_id, state FROM cycles WHERE cadence = :cadence AND started_at = :at LIMIT 1")
 _FINISH = text(
@@ -257,9 +257,18 @@ _FINISH = text(
     """
 )
 _STATE = text("SELECT state FROM cycles WHERE cycle_id = :cycle_id")
+# What it did until its process died is in its jobs.
 _ABANDON = text(
-    "UPDATE cycles SET state = 'abandoned', finished_at = greatest(started_at, :now) WHERE state = 'running' "
-    "RETURNING cycle_id"
+    """
+    UPDATE cycles c SET state = 'abandoned', finished_at = greatest(started_at, :now), rows_written = d.rows,
+        rejects = d.rejects, jobs_ok = d.ok, jobs_failed = d.failed, jobs_skipped = d.skipped
+    FROM (SELECT r.cycle_id, coalesce(sum(j.rows_written), 0) AS rows, coalesce(sum(j.rejects), 0) AS rejects,
+            count(*) FILTER (WHERE j.state = 'ok') AS ok, count(*) FILTER (WHERE j.state = 'failed') AS failed,
+            count(*) FILTER (WHERE j.state = 'skipped') AS skipped
+        FROM cycles r LEFT JOIN jobs j USING (cycle_id) WHERE r.state = 'running' GROUP BY 1) d
+    WHERE c.cycle_id = d.cycle_id AND c.state = 'running'
+    RETURNING c.cycle_id
+    """
 )
 _CHOICES = """
     CREATE TEMPORARY TABLE chosen_assets (asset_id text, rank integer, followed boolean) ON COMMIT DROP;

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from collector.errors import IllegalTransition
-from collector.records import CycleReport, CycleState, SourceReport
+from collector.records import CycleReport, CycleState, Dataset, SourceReport
+from tests.storage import samples
 from tests.storage.samples import NOON
 
 SOURCES = (
@@ -74,6 +75,14 @@ def test_running_cycles_of_dead_processes_are_abandoned_and_others_are_not(write
     assert rows("SELECT cycle_id, state FROM cycles ORDER BY 1") == [(cycle, "abandoned"), (done, "ok")]
     with pytest.raises(IllegalTransition, match="is abandoned"):
         writer.finish_cycle(report(cycle))
+
+
+def test_an_abandoned_cycle_tells_what_it_did_until_its_process_died(writer, cycle, rows):
+    writer.write(cycle, [samples.batch(samples.candle(0), samples.candle(1))])
+    writer.write(cycle, [samples.batch(state="failed", error="HTTP 500", dataset=Dataset.TICKERS)])
+    writer.abandon_running(NOON)
+    told = "SELECT state, rows_written, jobs_ok, jobs_failed, jobs_skipped, rejects FROM cycles"
+    assert rows(told) == [("abandoned", 2, 1, 1, 0, 0)]
 
 
 def test_a_clock_that_went_back_does_not_stop_the_abandoning(writer, cycle, rows):
