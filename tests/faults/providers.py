@@ -24,7 +24,7 @@ from tests.faults.invariants import check_invariants, closed_candles
 from tests.unit.cycle_rig import Rig, frozen_market, part_of
 
 REAL = SystemClock()
-QUICK = Timeouts(connect=0.25, read=0.3, total=0.4)  # the shipped 3, 10 and 15 s, about forty times faster
+QUICK = Timeouts(connect=0.8, read=1.0, total=1.2)  # the shipped 3, 10 and 15 s, about twelve times faster
 GRACE_S = 0.5
 LATER = timedelta(minutes=5)  # between the clean cycle and the one with the fault
 SETTINGS: dict[str, dict[str, Any]] = {
