@@ -8,7 +8,7 @@ import contextvars
 import math
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,11 +16,11 @@ from typing import Protocol, TypeVar
 
 from collector.clock import Clock
 from collector.errors import StorageError, StorageLocked, StorageUnavailable
-from collector.indicators.service import IndicatorService
+from collector.indicators.service import IndicatorService, Touched
 from collector.log import CycleFolder, cycle_folder, get_logger
 from collector.outage import Outage, spooled_cycle
 from collector.plan import Known, Task, due_tasks, plan_stage
-from collector.records import Batch, CycleReport, CycleState, Dataset, Interval, Job, WriteResult
+from collector.records import Batch, CycleReport, CycleState, Dataset, IndicatorBlock, Interval, Job, WriteResult
 from collector.scrutiny import Scrutiny
 from collector.spool import ASKED_AGAIN, SpooledCycle
 from collector.storage.writer import Writer
@@ -45,6 +45,9 @@ T = TypeVar("T")
 
 class Follower(Protocol):
     """Knows what is stored and decides what is followed."""
+
+    def uncomputed(self) -> Touched:
+        """Return the bars that may lack indicators because a process died."""
 
     def known(self, tasks: Sequence[Task], now: datetime) -> Known:
         """Return what planning these tasks needs."""
@@ -119,6 +122,7 @@ class CycleRunner:
         self._log = get_logger("Collector")
         self._database_log = get_logger("Database")
         self._caught_up = False  # whether stored candles without indicators were looked for: a crash leaves some
+        self._uncomputed: Touched = {}  # left by the last cycle
         self._stopping = stopping or threading.Event()  # the clock's own event, so that it ends every wait too
 
     def stop(self) -> None:
@@ -144,6 +148,7 @@ class CycleRunner:
                 run.storage_failed = True
             finally:
                 run.over = True
+                self._uncomputed = run.touched
             report = report_of(run, self._sources, started_at, self._clock.now(), simulated=self._simulated)
             report = self._finish(run, report)
             if folder:
@@ -200,10 +205,14 @@ class CycleRunner:
             self._work_from_memory(run, give_up_at)
             return
         self._start_scrutiny()
+        run.touch_again(self._uncomputed)
+        if not self._caught_up:
+            run.touch_again(self._patiently("read_repeated", self._follower.uncomputed))
         last_ok = self._patiently("read_repeated", self._follower.last_ok)
         stages = [tasks for tasks in due_tasks(self._tasks, run.cadence, last_ok) if tasks]
         # After a stop too: what is not fetched is reported as skipped.
         self._remembered[run.cadence] = [(tasks, self._stage(run, tasks, give_up_at)) for tasks in stages]
+        self._caught_up = True
         self._mend(run, give_up_at)
         self._compute(run)
         if self._scrutiny is not None and not run.storage_failed:
@@ -375,20 +384,27 @@ class CycleRunner:
             self._budgets.keep(now=now)
 
     def _compute(self, run: Run) -> None:
-        """Compute and store indicators of the series touched since the last time."""
-        touched, run.touched = run.touched, {}
-        if self._indicators is None or not touched or self._stopping.is_set():
+        """Compute and store indicators of the series touched since the last time.
+
+        What a stop or the database does not leave time for stays touched: the next cycle does it, or the next start.
+        """
+        if self._indicators is None:
+            run.touched = {}
+        if self._indicators is None or not run.touched or self._stopping.is_set():
             return
         log = get_logger("TechnicalAnalysisService")
-        started, rows = self._clock.monotonic(), 0
+        touched, started, rows = run.touched, self._clock.monotonic(), 0
+        run.touched = {}
         try:
-            for blocks in self._indicators.blocks(touched):
-                rows += self._writer.write_indicators(run.cycle_id, blocks)
+            for portion in _portions(self._indicators.blocks(touched)):
+                rows += self._writer.write_indicators(run.cycle_id, portion)
+                if self._stopping.is_set():
+                    run.touched = touched
+                    break
         except StorageError as error:
-            run.storage_failed = True
-            log.warning("indicators_failed", reason=str(error))
+            run.storage_failed, run.touched = True, touched
+            log.warning("indicators_failed", reason=str(error), remedy="the next cycle computes them")
         run.indicator_rows += rows
-        self._caught_up = not run.storage_failed
         log.info("indicators_computed", series=len(touched), rows=rows, duration_s=self._clock.monotonic() - started)
 
 
@@ -414,6 +430,18 @@ def _next_group(done: "queue.Queue[Batch]", expected: int) -> list[Batch]:
             break
         records += len(group[-1].records)
     return group
+
+
+def _portions(parts: Iterable[Sequence[IndicatorBlock]]) -> Iterator[list[IndicatorBlock]]:
+    """Yield blocks that fit one transaction, so that a stop waits for seconds only."""
+    for blocks in parts:
+        portion: list[IndicatorBlock] = []
+        for block in blocks:
+            if portion and sum(len(own.open_times) for own in portion) + len(block.open_times) > GROUP_RECORDS:
+                yield portion
+                portion = []
+            portion.append(block)
+        yield portion
 
 
 def _lost(batch: Batch, reason: str) -> Batch:

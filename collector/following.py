@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from collector.clock import Clock
 from collector.config import UniverseSettings
 from collector.fallback import RANKING
+from collector.indicators.service import Touched
 from collector.log import get_logger
 from collector.plan import Known, Task
 from collector.records import Dataset, Instrument, InstrumentListing, Interval
@@ -41,6 +42,10 @@ class DatabaseFollower:
     def last_ok(self) -> Mapping[tuple[str, Dataset], datetime]:
         """Return when each dataset was last fetched without a failure."""
         return self._reader.last_job_times()
+
+    def uncomputed(self) -> Touched:
+        """Return the bars that a process which died may have left without indicators."""
+        return self._reader.uncomputed_spans()
 
     def known(self, tasks: Sequence[Task], now: datetime) -> Known:
         """Return what planning these tasks needs; nothing else is read."""

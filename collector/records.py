@@ -500,5 +500,7 @@ class CycleReport:
     revisions: int = 0  # stored values that a provider has changed since
     suspects: int = 0  # rows stored, but marked as doubtful
     spooled: int = 0  # batches kept on disk because the database was away
+    uncomputed: int = 0  # candle series whose indicators wait for the next cycle
+    storage_failed: bool = False  # something could not be read or written; the log says what
     folder: str = ""
     simulated: bool = False

@@ -23,7 +23,7 @@ def report_of(
     return CycleReport(
         cycle_id=run.cycle_id,
         cadence=run.cadence,
-        state=_state(parts, run.storage_failed),
+        state=_state(parts, whole=not run.storage_failed and not run.touched),
         started_at=started_at,
         finished_at=finished_at,
         sources=parts,
@@ -33,6 +33,8 @@ def report_of(
         revisions=run.revisions,
         suspects=run.suspects,
         spooled=run.spooled,
+        uncomputed=len(run.touched),
+        storage_failed=run.storage_failed,
         folder=run.folder.path.name if run.folder else "",
         simulated=simulated,
     )
@@ -58,10 +60,10 @@ def _source_report(source: Source, tally: Tally) -> SourceReport:
     )
 
 
-def _state(sources: Sequence[SourceReport], storage_failed: bool) -> CycleState:
+def _state(sources: Sequence[SourceReport], *, whole: bool) -> CycleState:
     done = sum(part.jobs_ok for part in sources)
     lost = sum(part.jobs_failed + part.jobs_skipped for part in sources)
-    if lost == 0 and not storage_failed:
+    if lost == 0 and whole:
         return CycleState.OK
     return CycleState.PARTIAL if done else CycleState.FAILED
 
@@ -159,6 +161,8 @@ def _extras(report: CycleReport) -> dict[str, Any]:
         "revisions": report.revisions,
         "suspects": report.suspects,
         "spooled": report.spooled,
+        "uncomputed_series": report.uncomputed,
+        "database": "failed at times" if report.storage_failed else "",
     }
     return {name: value for name, value in counts.items() if value}
 

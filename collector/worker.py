@@ -17,6 +17,7 @@ from collector import validate
 from collector.clock import Clock
 from collector.errors import CollectorError, PayloadError, VenueError, VenueUnreachable
 from collector.http import Venue
+from collector.indicators.service import Span, Touched
 from collector.log import CycleFolder, get_logger
 from collector.plan import SETTLE, Known
 from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job, Payload, Record, Reject, WriteResult
@@ -83,7 +84,7 @@ class Run:
         self.cadence = cadence
         self.folder = folder
         self.tallies = tallies
-        self.touched: dict[tuple[Instrument, Interval], datetime] = {}  # no indicators yet -> first open time
+        self.touched: dict[tuple[Instrument, Interval], list[Span]] = {}  # no indicators yet
         self.indicator_rows = 0
         self.failed: list[Job] = []  # that other providers may stand in for
         self.failed_again: list[Job] = []  # of those that stood in, or were to fill a hole
@@ -113,18 +114,28 @@ class Run:
         self.keep_rejects([*batch.rejects, *result.rejects])
         self.touch(batch)
 
+    def touch_again(self, left: Touched) -> None:
+        """Take over what an earlier cycle left without indicators."""
+        for series, spans in left.items():
+            self.touched.setdefault(series, []).extend(spans)
+
     def touch_stored(self, known: Known) -> None:
         """Look at every stored series from its end: bars before it that lack indicators are computed."""
         instruments = {item.id: item for items in known.followed.values() for item in items}
         for (name, interval), opened in known.last_opens.items():
-            self.touched.setdefault((instruments[name], interval), opened + interval.width)
+            self._touch((instruments[name], interval), opened + interval.width, opened + interval.width)
 
     def touch(self, batch: Batch) -> None:
-        """Remember which candle series got rows, and from when on."""
+        """Remember which candle series got rows, and where."""
+        opened: dict[tuple[Instrument, Interval], list[datetime]] = {}
         for record in batch.records:
             if isinstance(record, Candle):
-                series = (record.instrument, record.interval)
-                self.touched[series] = min(self.touched.get(series, record.open_time), record.open_time)
+                opened.setdefault((record.instrument, record.interval), []).append(record.open_time)
+        for series, times in opened.items():
+            self._touch(series, min(times), max(times))
+
+    def _touch(self, series: tuple[Instrument, Interval], first: datetime, last: datetime) -> None:
+        self.touched.setdefault(series, []).append((first, last))
 
     def keep_rejects(self, rejects: Sequence[Reject]) -> None:
         """Append rows that were not believed to rejects.jsonl."""

@@ -38,6 +38,7 @@ _SOURCES = """
     ), s_known AS (SELECT source FROM s WHERE source IS NOT NULL)
 """
 _IDENTITY = ("venue", "base", "quote", "venue_symbol", "contract_size")
+LOOKED_BACK = 2_000  # cycles: a week of them every five minutes
 
 
 class Reader:
@@ -260,6 +261,31 @@ class Reader:
             befores=list(requests.values()),
         )
         return {row["instrument"]: (row["open_time"], row["obv"]) for row in rows}
+
+    def uncomputed_spans(self) -> dict[tuple[Instrument, Interval], list[tuple[datetime, datetime]]]:
+        """Return the first and last open time of what candle jobs brought since indicators were last complete.
+
+        The last `LOOKED_BACK` cycles are looked at.
+        """
+        rows = self._rows(
+            """
+            SELECT i.*, j.interval AS bar, j.since, j.until FROM jobs j
+            JOIN instruments i ON i.instrument = j.stands_for
+                OR (j.stands_for IS NULL AND i.instrument = ANY(j.instruments))
+            WHERE j.dataset = 'candles' AND j.rows_written > 0 AND j.since IS NOT NULL AND j.until IS NOT NULL
+              AND j.cycle_id > coalesce((
+                SELECT cycle_id FROM cycles WHERE state = 'ok' OR report ->> 'uncomputed' = '0'
+                ORDER BY cycle_id DESC LIMIT 1), 0)
+              AND j.cycle_id > (SELECT max(cycle_id) FROM cycles) - :cycles
+            """,
+            cycles=LOOKED_BACK,
+        )
+        spans: dict[tuple[Instrument, Interval], list[tuple[datetime, datetime]]] = {}
+        for row in rows:
+            interval = Interval(row["bar"])
+            series = spans.setdefault((_instrument(row), interval), [])
+            series.append((row["since"], row["until"] - interval.width))
+        return spans
 
     def load_candle_windows(
         self, requests: Mapping[str, tuple[datetime, datetime]], interval: Interval

@@ -1,6 +1,7 @@
 """What comes out: the newest of each, windows as arrays, and nothing for what is not there."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -331,3 +332,38 @@ def test_old_months_can_be_dropped_whole(writer, cycle, database, rows):
         dropped = timeseries.drop_before(connection, "candles", datetime(2026, 1, 15, tzinfo=UTC))
     assert dropped[-1] == "candles_2025_12"
     assert rows("SELECT open_time FROM candles") == [(NOON,)]
+
+
+def test_what_came_since_indicators_were_last_complete_is_named(writer, reader, clock):
+    wanted, other = perp("W"), perp("W", "binance_futures")
+    writer.write(writer.begin_cycle("market", NOON, instance="a:1", folder="", simulated=True), [batch(candle(0))])
+    writer.abandon_running(NOON)
+    done = writer.begin_cycle("market", NOON, instance="a:1", folder="", simulated=True)
+    job = Job(source="okx", dataset=Dataset.CANDLES, instruments=(BTC,), interval=Interval.M1)
+    writer.write(done, [batch(candle(1), job=replace(job, since=NOON, until=NOON + HOUR))])
+    writer.finish_cycle(
+        CycleReport(
+            cycle_id=done,
+            cadence="market",
+            state=CycleState.PARTIAL,  # a source failed, but what came is computed
+            started_at=NOON,
+            finished_at=NOON,
+            sources=(),
+        )
+    )
+    assert reader.uncomputed_spans() == {}
+    died = writer.begin_cycle("market", NOON, instance="a:1", folder="", simulated=True)
+    stood_in = replace(job, source="binance_futures", instruments=(other,), stands_for=wanted)
+    writer.write(
+        died,
+        [
+            batch(candle(2), job=replace(job, since=NOON, until=NOON + HOUR)),
+            batch(candle(3, instrument=wanted), job=replace(stood_in, since=NOON, until=NOON + 2 * HOUR)),
+            batch(job=replace(job, since=NOON, until=NOON + 9 * HOUR)),  # brought nothing
+        ],
+    )
+    minute = Interval.M1.width
+    assert reader.uncomputed_spans() == {
+        (BTC, Interval.M1): [(NOON, NOON + HOUR - minute)],
+        (wanted, Interval.M1): [(NOON, NOON + 2 * HOUR - minute)],
+    }

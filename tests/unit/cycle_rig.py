@@ -276,6 +276,7 @@ class Everything:
     def __init__(self, stands, clock):
         self._stands, self._clock = stands, clock
         self.refreshed = 0
+        self.left = {}  # series that a dead process left without indicators
 
     def known(self, tasks, now):
         lists = {stand.name: stand.instruments for stand in self._stands}
@@ -283,6 +284,9 @@ class Everything:
 
     def last_ok(self):
         return {}
+
+    def uncomputed(self):
+        return self.left
 
     def refresh(self):
         self.refreshed += 1

@@ -14,6 +14,7 @@ from collector.errors import ConfigError, LockHeld, StorageUnavailable
 from collector.records import CycleState
 from collector.sources.base import Cost
 from collector.storage.database import Database
+from collector.storage.writer import Writer
 from tests.conftest import NOW
 from tests.unit.cycle_rig import Everything, Rig, Stand, bars, only, part_of
 from tests.unit.cycle_rig import frozen_market as market_at
@@ -360,3 +361,63 @@ def test_a_stop_before_the_cycle_asks_nobody(simulator, database, clock, tmp_pat
         report = rig.run()
     assert report.state is CycleState.FAILED
     assert not simulator.requests
+
+
+REFUSE_INDICATORS = """
+CREATE FUNCTION refuse_indicators() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER refuse_indicators BEFORE INSERT ON indicators FOR EACH ROW EXECUTE FUNCTION refuse_indicators()
+"""
+ALLOW_INDICATORS = "DROP FUNCTION refuse_indicators() CASCADE"
+
+
+def test_indicators_that_could_not_be_stored_come_with_the_next_cycle(database, clock, tmp_path):
+    stand = Stand()
+    with stand_rig(database, clock, tmp_path, stand, indicators=True) as rig:
+        rig.execute(REFUSE_INDICATORS)
+        first = rig.run()
+        (finished,) = [line for line in rig.log(first, "Collector") if " cycle_finished " in line]
+        rig.execute(ALLOW_INDICATORS)
+        stand.on_parse = lambda _: []  # nothing new is touched
+        second = rig.run()
+        missing = rig.rows(
+            "SELECT count(*) FROM candles LEFT JOIN indicators USING (instrument_id, interval, open_time) "
+            "WHERE rsi_14 IS NULL AND obv IS NULL"
+        )
+    assert (first.state, first.uncomputed, first.indicator_rows) == (CycleState.PARTIAL, 2, 0)
+    assert "uncomputed_series=2" in finished
+    assert (second.uncomputed, second.indicator_rows) == (0, 6)
+    assert missing == [(0,)]
+
+
+class StoppedAfterOne(Writer):
+    """Stops the cycle as soon as the first indicators are stored."""
+
+    stop = staticmethod(lambda: None)
+
+    def write_indicators(self, cycle_id, blocks):
+        rows = super().write_indicators(cycle_id, blocks)
+        self.stop()
+        return rows
+
+
+def test_a_stop_does_not_wait_for_all_indicators_and_the_next_start_finds_the_rest(
+    database, clock, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("collector.cycle.GROUP_RECORDS", 3)  # each series' three bars are a transaction
+    stand, writer = Stand(), StoppedAfterOne(database)
+    with stand_rig(database, clock, tmp_path, stand, indicators=True, writer=writer) as rig:
+        writer.stop = rig.runner.stop
+        stopped = rig.run()
+    monkeypatch.undo()
+    again = Stand()
+    again.on_parse = lambda _: []
+    with stand_rig(database, clock, tmp_path, again, indicators=True) as rig:
+        left = rig.reader.uncomputed_spans()
+        rig.runner._follower.left = left
+        report = rig.run()
+        (rows,) = rig.rows("SELECT count(*) FROM indicators")
+    assert (stopped.state, stopped.indicator_rows, stopped.uncomputed) == (CycleState.PARTIAL, 3, 2)
+    assert {item.id for item, _ in left} == {item.id for item in stand.instruments}
+    assert report.indicator_rows == 3  # those stored before the stop are the same
+    assert rows == (6,)

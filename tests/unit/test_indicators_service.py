@@ -80,6 +80,10 @@ def candles():
     return StoredCandles()
 
 
+def span(first, last=None):
+    return first, last or first
+
+
 def run(candles, touched, **settings):
     blocks = [block for part in IndicatorService(candles, **settings).blocks(touched) for block in part]
     for block in blocks:
@@ -99,7 +103,7 @@ def assert_equals_batch(blocks, bars, first=0):
 
 def test_a_new_series_is_computed_from_its_first_bar(candles):
     bars = candles.put(BTC, Interval.H1, 300)
-    (block,) = run(candles, {(BTC, Interval.H1): START})
+    (block,) = run(candles, {(BTC, Interval.H1): [span(START)]})
     assert (block.instrument, block.interval) == (BTC, Interval.H1)
     assert set(block.columns) == set(STANDARD)
     assert_equals_batch([block], bars)
@@ -107,10 +111,10 @@ def test_a_new_series_is_computed_from_its_first_bar(candles):
 
 def test_only_bars_from_the_first_touched_one_on_come_back(candles):
     candles.put(BTC, Interval.H1, 4000)
-    run(candles, {(BTC, Interval.H1): START})
+    run(candles, {(BTC, Interval.H1): [span(START)]})
     bars = candles.put(BTC, Interval.H1, 4003)
     candles.windows.clear()
-    blocks = run(candles, {(BTC, Interval.H1): START + 4000 * Interval.H1.width})
+    blocks = run(candles, {(BTC, Interval.H1): [span(START + 4000 * Interval.H1.width)]})
     assert_equals_batch(blocks, bars, first=4000)
     assert candles.windows == [(Interval.H1, {BTC.id}, LOOKBACK + 3)]
 
@@ -119,35 +123,35 @@ def test_untouched_series_and_intervals_without_indicators_are_not_read(candles)
     for item in (BTC, ETH):
         for interval in (Interval.H1, Interval.M5):
             candles.put(item, interval, 250)
-    touched = {(BTC, Interval.H1): START, (BTC, Interval.M5): START}
+    touched = {(BTC, Interval.H1): [span(START)], (BTC, Interval.M5): [span(START)]}
     blocks = run(candles, touched, intervals=[Interval.H1])
     assert [(block.instrument, block.interval) for block in blocks] == [(BTC, Interval.H1)]
     assert {(interval, *ids) for interval, ids, _ in candles.windows} <= {(Interval.H1, BTC.id), (Interval.D1, BTC.id)}
 
 
 def test_a_touched_series_without_stored_candles_is_passed_over(candles):
-    assert run(candles, {(BTC, Interval.H1): START}) == []
+    assert run(candles, {(BTC, Interval.H1): [span(START)]}) == []
 
 
 def test_bars_that_a_crash_left_without_indicators_are_computed_with_the_next_ones(candles):
     candles.put(BTC, Interval.H1, 300)
-    run(candles, {(BTC, Interval.H1): START})
+    run(candles, {(BTC, Interval.H1): [span(START)]})
     bars = candles.put(BTC, Interval.H1, 320)  # 15 bars stored without indicators, then 5 more
-    blocks = run(candles, {(BTC, Interval.H1): START + 315 * Interval.H1.width})
+    blocks = run(candles, {(BTC, Interval.H1): [span(START + 315 * Interval.H1.width)]})
     assert_equals_batch(blocks, bars, first=300)
 
 
 def test_indicators_switched_on_later_begin_with_the_first_stored_bar(candles):
     bars = candles.put(BTC, Interval.H1, 300)
-    blocks = run(candles, {(BTC, Interval.H1): START + 299 * Interval.H1.width})
+    blocks = run(candles, {(BTC, Interval.H1): [span(START + 299 * Interval.H1.width)]})
     assert_equals_batch(blocks, bars)
 
 
 def test_a_healed_hole_changes_everything_after_it(candles):
     candles.put(BTC, Interval.H1, 400, gone=[250])
-    run(candles, {(BTC, Interval.H1): START})
+    run(candles, {(BTC, Interval.H1): [span(START)]})
     bars = candles.put(BTC, Interval.H1, 400)
-    blocks = run(candles, {(BTC, Interval.H1): START + 250 * Interval.H1.width})
+    blocks = run(candles, {(BTC, Interval.H1): [span(START + 250 * Interval.H1.width)]})
     assert_equals_batch(blocks, bars, first=250)
 
 
@@ -155,9 +159,60 @@ def test_a_healed_hole_changes_everything_after_it(candles):
 def test_a_long_history_is_worked_off_in_blocks_that_join_without_a_seam(candles, gone, monkeypatch):
     monkeypatch.setattr(module, "BLOCK_BARS", 4000)
     bars = candles.put(BTC, Interval.M1, 10_000, gone=gone)
-    blocks = run(candles, {(BTC, Interval.M1): START})
+    blocks = run(candles, {(BTC, Interval.M1): [span(START, moment(bars.open_time[-1]))]})
     assert_equals_batch([block for block in blocks if block.open_times], bars)
     assert max(count for *_, count in candles.windows) <= 4000 + LOOKBACK
+
+
+@pytest.mark.parametrize("block_bars", [4000, 20_000])
+def test_behind_the_next_hole_nothing_is_computed_again(candles, monkeypatch, block_bars):
+    monkeypatch.setattr(module, "BLOCK_BARS", block_bars)
+    m1 = Interval.M1.width
+    candles.put(BTC, Interval.M1, 10_000, gone=range(1000, 6000))
+    run(candles, {(BTC, Interval.M1): [span(START, START + 9_999 * m1)]})
+    bars = candles.put(BTC, Interval.M1, 10_000, gone=range(1500, 6000))  # the older part of the hole came
+    blocks = run(candles, {(BTC, Interval.M1): [span(START + 1000 * m1, START + 1499 * m1)]})
+    assert [time for block in blocks for time in block.open_times] == [START + n * m1 for n in range(1000, 1500)]
+    assert_equals_batch(blocks, Bars(60, *(getattr(bars, name)[:1500] for name in NAMES)), first=1000)
+
+
+@pytest.mark.parametrize("block_bars", [4000, 20_000])
+def test_the_last_part_of_a_hole_changes_everything_after_it(candles, monkeypatch, block_bars):
+    monkeypatch.setattr(module, "BLOCK_BARS", block_bars)
+    m1 = Interval.M1.width
+    candles.put(BTC, Interval.M1, 10_000, gone=range(1000, 1500))
+    run(candles, {(BTC, Interval.M1): [span(START, START + 9_999 * m1)]})
+    bars = candles.put(BTC, Interval.M1, 10_000)
+    blocks = run(candles, {(BTC, Interval.M1): [span(START + 1000 * m1, START + 1499 * m1)]})
+    assert_equals_batch(blocks, bars, first=1000)
+
+
+def test_the_day_after_a_healed_one_gets_its_pivot_levels_although_a_hole_lies_between(candles, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_BARS", 3000)  # START is a midnight: bar 1440 begins the second day
+    m1 = Interval.M1.width
+    candles.put(BTC, Interval.M1, 10_000, gone=[*range(500, 600), 1500, *range(3000, 4500)])
+    run(candles, {(BTC, Interval.M1): [span(START, START + 9_999 * m1)]})
+    bars = candles.put(BTC, Interval.M1, 10_000, gone=[1500, *range(3000, 4500)])
+    blocks = run(candles, {(BTC, Interval.M1): [span(START + 500 * m1, START + 599 * m1)]})
+    levels = {
+        time: value for block in blocks for time, value in zip(block.open_times, block.columns["pivot"], strict=True)
+    }
+    whole = compute(Series(bars)).columns["pivot"]
+    assert np.isfinite(whole[2000])
+    assert levels[START + 2001 * m1] == whole[2000]  # bar 1500 is missing
+    assert START + 4500 * m1 not in levels
+
+
+def test_far_spans_of_a_series_are_computed_one_after_the_other(candles):
+    m1 = Interval.M1.width
+    candles.put(BTC, Interval.M1, 9_999)
+    run(candles, {(BTC, Interval.M1): [span(START, START + 9_998 * m1)]})
+    candles.windows.clear()
+    bars = candles.put(BTC, Interval.M1, 10_000)
+    newest = START + 9_999 * m1
+    blocks = run(candles, {(BTC, Interval.M1): [span(newest), span(START + 9_990 * m1), span(newest)]})
+    assert_equals_batch(blocks, bars, first=9_990)
+    assert [count for *_, count in candles.windows] == [LOOKBACK + 10]
 
 
 def test_many_series_are_loaded_in_bounded_chunks(candles, monkeypatch):
@@ -165,7 +220,7 @@ def test_many_series_are_loaded_in_bounded_chunks(candles, monkeypatch):
     items = [instrument(f"COIN{number}") for number in range(10)]
     for number, item in enumerate(items):
         candles.put(item, Interval.H1, 300, seed=number)
-    blocks = run(candles, {(item, Interval.H1): START for item in items})
+    blocks = run(candles, {(item, Interval.H1): [span(START)] for item in items})
     assert [block.instrument for block in blocks] == items
     for block in blocks:
         assert_equals_batch([block], candles.bars[block.instrument.id, Interval.H1])
@@ -176,7 +231,7 @@ def test_many_series_are_loaded_in_bounded_chunks(candles, monkeypatch):
 def test_the_day_before_the_first_bars_comes_from_a_daily_candle(candles):
     candles.put(BTC, Interval.H1, 30, start=START + timedelta(hours=12))
     daily = candles.put(BTC, Interval.D1, 3, start=START - timedelta(days=1), seed=2)
-    (block,) = run(candles, {(BTC, Interval.H1): START + timedelta(hours=12)})
+    (block,) = run(candles, {(BTC, Interval.H1): [span(START + timedelta(hours=12))]})
     for hour, day in (
         (0, 0),
         (12, 1),
@@ -187,15 +242,15 @@ def test_the_day_before_the_first_bars_comes_from_a_daily_candle(candles):
 
 def test_no_daily_candle_is_read_when_the_hours_are_all_there(candles):
     candles.put(BTC, Interval.H1, 100)
-    run(candles, {(BTC, Interval.H1): START})
+    run(candles, {(BTC, Interval.H1): [span(START)]})
     candles.windows.clear()
-    run(candles, {(BTC, Interval.H1): START + timedelta(hours=90)})
+    run(candles, {(BTC, Interval.H1): [span(START + timedelta(hours=90))]})
     assert [interval for interval, *_ in candles.windows] == [Interval.H1]
 
 
 def test_extra_functions_come_with_the_block(candles):
     bars = candles.put(BTC, Interval.H1, 50)
-    (block,) = run(candles, {(BTC, Interval.H1): START}, extra=[("MOM", {"timeperiod": 2.0})])
+    (block,) = run(candles, {(BTC, Interval.H1): [span(START)]}, extra=[("MOM", {"timeperiod": 2.0})])
     np.testing.assert_allclose(block.extra["mom_2"][2:], bars.close[2:] - bars.close[:-2])
     assert np.isnan(block.extra["mom_2"][:2]).all()
 
@@ -212,5 +267,5 @@ def test_too_little_history_is_refused():
 
 def test_the_swing_look_back_reaches_the_computation(candles):
     bars = candles.put(BTC, Interval.H1, 50)
-    (block,) = run(candles, {(BTC, Interval.H1): START}, swing_lookback=10)
+    (block,) = run(candles, {(BTC, Interval.H1): [span(START)]}, swing_lookback=10)
     assert block.columns["swing_high"][20] == bars.high[11:21].max()
