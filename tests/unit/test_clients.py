@@ -3,12 +3,14 @@
 import contextlib
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from collector.clients import BinanceSdk, CoingeckoSdk
 from collector.errors import IllegalTransition, PayloadError, RateLimited, RequestRejected, VenueUnreachable
+from collector.http import Timeouts
 from tests.unit.http_door import COST, door
 from tests.unit.http_server import ElasticClock, Server, reply, send_then_close
 
@@ -141,23 +143,17 @@ def test_threads_never_get_each_others_answers():
     def echo(request):
         return reply(json.dumps({"symbol": request.target.rpartition("=")[2]}).encode())
 
-    wrong, done = [], []
-    with Server(echo) as server, door(server.url) as venue:
+    patient = Timeouts()  # eight threads on a busy machine
+    with Server(echo) as server, door(server.url, timeouts=patient) as venue, ThreadPoolExecutor(8) as pool:
         sdk = BinanceSdk(venue)
 
-        def work(symbol: str) -> None:
-            for _ in range(20):
-                answer = sdk.call(lambda inner: inner.futures_open_interest(symbol=symbol), COST)
-                if json.loads(answer.body)["symbol"] != symbol:
-                    wrong.append(symbol)
-            done.append(symbol)
+        def work(symbol: str) -> list[str]:
+            answers = [sdk.call(lambda inner: inner.futures_open_interest(symbol=symbol), COST) for _ in range(20)]
+            return [json.loads(answer.body)["symbol"] for answer in answers]
 
-        threads = [threading.Thread(target=work, args=(f"S{number}USDT",)) for number in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(20)
-    assert (len(done), wrong) == (8, [])
+        symbols = [f"S{number}USDT" for number in range(8)]
+        answered = list(pool.map(work, symbols))
+    assert answered == [[symbol] * 20 for symbol in symbols]
 
 
 def open_files() -> int:
