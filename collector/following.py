@@ -1,4 +1,4 @@
-"""Keeps what is followed: stored lists, ranks and prices in, the decisions of universe.py back into the database."""
+"""Keeps what is followed: stored lists, ranks and prices in, the decisions of universe back into the database."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

@@ -27,6 +27,14 @@ def payload_names(name: str) -> set[str]:
     return {file.stem for file in (HERE / "payloads" / name).iterdir()}
 
 
+def is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
 def test_every_place_names_the_same_sources():
     files = {file.stem for file in (ROOT / "collector" / "sources").glob("*.py")}
     places = {
@@ -98,8 +106,9 @@ def test_payload_files_are_named_for_a_dataset_and_a_situation(name):
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_payload_files_that_end_in_json_are_json(name):
-    for file in (HERE / "payloads" / name).glob("*.json"):
-        json.loads(file.read_text(encoding="utf-8"))
+    files = list((HERE / "payloads" / name).glob("*.json"))
+    assert files != []
+    assert [file.name for file in files if not is_json(file)] == []
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -87,19 +87,29 @@ def _load_one(name: str, given: Mapping[str, float]) -> ExtraFunction:
             choices = f"; it takes {', '.join(parameters)}" if parameters else "; it takes no parameters"
             raise ValueError(f"{name}: no parameter {key!r}{_near(key, list(parameters)) or choices}")
     extra = ExtraFunction(name, parameters, _output_names(name, parameters, function.output_names), 0)
-    try:
-        _call(extra, _sample())
-        lookback = _FUNCTION(name, **parameters).lookback
-    except Exception as failure:  # TA-Lib raises bare Exception for bad parameters
-        values = ", ".join(f"{key}={value}" for key, value in parameters.items())
-        raise ValueError(f"{name}({values}): TA-Lib refuses these parameters: {failure}") from failure
+    _try_out(extra)
     periods = [int(value) for value in parameters.values() if isinstance(value, int)]
-    history = max(LOOKBACK, lookback + MEMORY * max(periods, default=0))
+    history = max(LOOKBACK, _FUNCTION(name, **parameters).lookback + MEMORY * max(periods, default=0))
     if history > MAX_HISTORY:
         raise ValueError(
             f"{name}: needs {history} bars of history, at most {MAX_HISTORY} are read; shorten its periods"
         )
     return ExtraFunction(name, parameters, extra.outputs, history)
+
+
+def _try_out(extra: ExtraFunction) -> None:
+    """Call the function on a sample; raise ValueError with TA-Lib's words when it refuses the parameters.
+
+    It has no class of its own for that: a parameter out of range is a bare `Exception` (its return code 2), one beyond
+    a C long an OverflowError. Subclasses of Exception mean something else and go on as they are.
+    """
+    try:
+        _call(extra, _sample())
+    except Exception as failure:
+        if type(failure) not in (Exception, OverflowError):
+            raise
+        values = ", ".join(f"{key}={value}" for key, value in extra.parameters.items())
+        raise ValueError(f"{extra.function}({values}): TA-Lib refuses these parameters: {failure}") from failure
 
 
 def _fitting(function: str, key: str, value: float, default: float) -> float:

@@ -13,6 +13,7 @@ from collector.simulator.listings import PENDING_SYMBOL, binance_symbols
 from collector.simulator.markets import (
     WIDTHS_MS,
     Market,
+    Ticker,
     UnknownSymbol,
     first_open,
     next_funding_ms,
@@ -52,6 +53,17 @@ _RATIOS = {
 _STATISTICS_REACH_MS = 30 * DAY_MS
 
 
+def routed(routes: Mapping[str, Callable[[Query, int], object]], path: str, query: Query, now_ms: int) -> Response:
+    """Return what the path's route answers, or its refusal; an unknown path is a 404 with a page that is not JSON."""
+    route = routes.get(path)
+    if route is None:
+        return Response(status=404, body=b"<html><body>404 Not Found</body></html>", content_type="text/html")
+    try:
+        return json_response(route(query, now_ms))
+    except BadQuery as refused:
+        return json_response(refused.body, refused.status)
+
+
 def one_or_all(rows: Sequence[object], *, single: bool) -> object:
     """Return the only row as an object where one symbol was asked for, else the list."""
     return rows[0] if single else rows
@@ -60,6 +72,11 @@ def one_or_all(rows: Sequence[object], *, single: bool) -> object:
 def error(code: int, text: str, status: int = 400) -> BadQuery:
     """Return a refusal in the venue's envelope."""
     return BadQuery(status, {"code": code, "msg": text})
+
+
+def missing(name: str) -> BadQuery:
+    """Return the refusal of a query without a parameter, or with one that is no number."""
+    return error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
 
 def late_ms(contract: Contract, funding_ms: int) -> int:
@@ -96,13 +113,7 @@ class Binance:
         """Return the answer to a GET; an unknown path is a 404 with a page that is not JSON."""
         if path == "/fapi/v1/exchangeInfo":
             return Response(status=200, body=self._exchange_info(now_ms))
-        route = self._routes.get(path)
-        if route is None:
-            return Response(status=404, body=b"<html><body>404 Not Found</body></html>", content_type="text/html")
-        try:
-            return json_response(route(query, now_ms))
-        except BadQuery as refused:
-            return json_response(refused.body, refused.status)
+        return routed(self._routes, path, query, now_ms)
 
     # listing ----------------------------------------------------------------------------------------------------
 
@@ -133,7 +144,7 @@ class Binance:
     def _contract(self, query: Query, now_ms: int) -> Contract:
         symbol = query.get("symbol", "")
         if not symbol:
-            raise error(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+            raise missing("symbol")
         if not symbol.isascii() or not symbol.replace("_", "").isalnum():
             raise error(-1100, "Illegal characters found in parameter 'symbol'.")
         if symbol == PENDING_SYMBOL:
@@ -202,23 +213,10 @@ class Binance:
 
     def _ticker_row(self, contract: Contract, now_ms: int) -> dict[str, object]:
         ticker = self._market.ticker_of(contract, now_ms)
-        change = ticker.last - ticker.open
-        average = (ticker.quote_volume / ticker.volume).quantize(ticker.last)
         last_id = now_ms // 10 + contract.key % 1_000_000
         return {
             "symbol": contract.symbol,
-            "priceChange": full_text(change),
-            "priceChangePercent": full_text((change / ticker.open * 100).quantize(Decimal("0.001"))),
-            "weightedAvgPrice": full_text(average),
-            "lastPrice": full_text(ticker.last),
-            "lastQty": full_text(ticker.last_size),
-            "openPrice": full_text(ticker.open),
-            "highPrice": full_text(ticker.high),
-            "lowPrice": full_text(ticker.low),
-            "volume": full_text(ticker.volume),
-            "quoteVolume": full_text(ticker.quote_volume),
-            "openTime": ticker.open_ms,
-            "closeTime": ticker.close_ms,
+            **day_figures(ticker),
             "firstId": last_id - ticker.trades + 1,
             "lastId": last_id,
             "count": ticker.trades,
@@ -228,21 +226,10 @@ class Binance:
         contract = self._contract(query, now_ms)
         interval = query.get("interval", "")
         if not interval:
-            raise error(-1102, "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.")
+            raise missing("interval")
         if interval not in _INTERVALS:
             raise error(-1120, "Invalid interval.")
-        limit = row_limit(query, 500, 1_500)
-        start, end = range_of(query)
-        width = WIDTHS_MS.get(interval, 31 * DAY_MS)
-        last = now_ms if end is None else min(end, now_ms)
-        if start is None:
-            start = first_open(interval, last) - (limit - 1) * width
-        start = max(start, first_open(interval, contract.listed_ms))
-        end_open = min(last + 1, start + (limit + 1) * width)
-        bars = self._market.bars(contract, interval, start, end_open, at_ms=now_ms)
-        newest = "startTime" not in query
-        rows = kline_rows(contract, interval, bars)
-        return rows[-limit:] if newest else rows[:limit]
+        return kline_rows(self._market, contract, query, now_ms, row_limit(query, 500, 1_500))
 
     # mark price, funding, open interest -------------------------------------------------------------------------
 
@@ -348,7 +335,7 @@ class Binance:
         """Return the contract and the ends of the periods asked for; None for an unknown symbol or period."""
         for name in ("symbol", "period"):
             if not query.get(name):
-                raise error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+                raise missing(name)
         period = query["period"]
         if not period[:-1].isdecimal():
             raise error(-1130, "parameter 'period' is invalid.")
@@ -409,7 +396,41 @@ class Binance:
         }
 
 
-def kline_rows(contract: Contract, interval: str, bars: Bars) -> list[list[object]]:
+def day_figures(ticker: Ticker) -> dict[str, object]:
+    """Return what the 24 h tickers of both hosts say."""
+    change = ticker.last - ticker.open
+    return {
+        "priceChange": full_text(change),
+        "priceChangePercent": full_text((change / ticker.open * 100).quantize(Decimal("0.001"))),
+        "weightedAvgPrice": full_text((ticker.quote_volume / ticker.volume).quantize(ticker.last)),
+        "lastPrice": full_text(ticker.last),
+        "lastQty": full_text(ticker.last_size),
+        "openPrice": full_text(ticker.open),
+        "highPrice": full_text(ticker.high),
+        "lowPrice": full_text(ticker.low),
+        "volume": full_text(ticker.volume),
+        "quoteVolume": full_text(ticker.quote_volume),
+        "openTime": ticker.open_ms,
+        "closeTime": ticker.close_ms,
+    }
+
+
+def kline_rows(market: Market, contract: Contract, query: Query, now_ms: int, limit: int) -> list[list[object]]:
+    """Return the candles of a query, oldest first: the first ones from startTime on, without it the newest ones."""
+    interval = query["interval"]
+    start, end = range_of(query)
+    width = WIDTHS_MS.get(interval, 31 * DAY_MS)
+    last = now_ms if end is None else min(end, now_ms)
+    newest = start is None
+    if start is None:
+        start = first_open(interval, last) - (limit - 1) * width
+    start = max(start, first_open(interval, contract.listed_ms))
+    end_open = min(last + 1, start + (limit + 1) * width)
+    rows = _kline_rows(contract, interval, market.bars(contract, interval, start, end_open, at_ms=now_ms))
+    return rows[-limit:] if newest else rows[:limit]
+
+
+def _kline_rows(contract: Contract, interval: str, bars: Bars) -> list[list[object]]:
     """Return the twelve items of each candle; the last one is unused by the venue."""
     values = bars.columns.tolist()
     opens = bars.open_ms.tolist()
@@ -432,7 +453,7 @@ def whole(query: Query, name: str, default: int) -> int:
     """Return a whole number of the query, or refuse it."""
     text = query.get(name, str(default))
     if not text.isdecimal() or len(text) > _LONGEST_NUMBER:
-        raise error(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+        raise missing(name)
     return int(text)
 
 

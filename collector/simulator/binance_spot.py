@@ -6,13 +6,11 @@ A book has no time; a ticker has the best bid and ask; a price list has no time 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 
-from collector.simulator.binance import error, kline_rows, one_or_all, range_of, row_limit, whole
-from collector.simulator.markets import WIDTHS_MS, Market, UnknownSymbol, first_open
-from collector.simulator.series import DAY_MS
+from collector.simulator.binance import day_figures, error, kline_rows, missing, one_or_all, routed, row_limit, whole
+from collector.simulator.markets import Market, UnknownSymbol
 from collector.simulator.universe import Contract
-from collector.simulator.wire import BadQuery, Response, encode, fixed, full_text, json_response
+from collector.simulator.wire import Response, encode, fixed, full_text
 
 Query = Mapping[str, str]
 VENUE = "binance_spot"
@@ -60,13 +58,7 @@ class BinanceSpot:
         """Return the answer to a GET; an unknown path is a 404 with a page that is not JSON."""
         if path == "/api/v3/exchangeInfo":
             return Response(status=200, body=self._exchange_info(now_ms))
-        route = self._routes.get(path)
-        if route is None:
-            return Response(status=404, body=b"<html><body>404 Not Found</body></html>", content_type="text/html")
-        try:
-            return json_response(route(query, now_ms))
-        except BadQuery as refused:
-            return json_response(refused.body, refused.status)
+        return routed(self._routes, path, query, now_ms)
 
     def _exchange_info(self, now_ms: int) -> bytes:
         rows = [_listed(pair) for pair in self._market.instruments(VENUE, now_ms)]
@@ -81,7 +73,7 @@ class BinanceSpot:
     def _pair(self, query: Query, now_ms: int) -> Contract:
         symbol = query.get("symbol", "")
         if not symbol:
-            raise error(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+            raise missing("symbol")
         try:
             return self._market.contract(VENUE, symbol, now_ms)
         except UnknownSymbol:
@@ -101,17 +93,7 @@ class BinanceSpot:
         pair, interval = self._pair(query, now_ms), query.get("interval", "")
         if interval not in INTERVALS[1:]:
             raise error(-1120, "Invalid interval.")
-        limit = min(row_limit(query, 500, 10_000), MOST_BARS)
-        start, end = range_of(query)
-        width = WIDTHS_MS.get(interval, 31 * DAY_MS)
-        last = now_ms if end is None else min(end, now_ms)
-        newest = start is None
-        if start is None:
-            start = first_open(interval, last) - (limit - 1) * width
-        start = max(start, first_open(interval, pair.listed_ms))
-        end_open = min(last + 1, start + (limit + 1) * width)
-        rows = kline_rows(pair, interval, self._market.bars(pair, interval, start, end_open, at_ms=now_ms))
-        return rows[-limit:] if newest else rows[:limit]
+        return kline_rows(self._market, pair, query, now_ms, min(row_limit(query, 500, 10_000), MOST_BARS))
 
     def _tickers(self, query: Query, now_ms: int) -> object:
         pairs = [self._pair(query, now_ms)] if query.get("symbol") else list(self._market.instruments(VENUE, now_ms))
@@ -120,26 +102,14 @@ class BinanceSpot:
     def _ticker(self, pair: Contract, now_ms: int) -> dict[str, object]:
         ticker = self._market.ticker_of(pair, now_ms)
         book = self._market.order_book(VENUE, pair.symbol, now_ms, 1)
-        change = ticker.last - ticker.open
         return {
             "symbol": pair.symbol,
-            "priceChange": full_text(change),
-            "priceChangePercent": full_text((change / ticker.open * 100).quantize(Decimal("0.001"))),
-            "weightedAvgPrice": full_text((ticker.quote_volume / ticker.volume).quantize(ticker.last)),
+            **day_figures(ticker),
             "prevClosePrice": full_text(ticker.open),
-            "lastPrice": full_text(ticker.last),
-            "lastQty": full_text(ticker.last_size),
             "bidPrice": full_text(book.bids[0][0]),
             "bidQty": full_text(book.bids[0][1]),
             "askPrice": full_text(book.asks[0][0]),
             "askQty": full_text(book.asks[0][1]),
-            "openPrice": full_text(ticker.open),
-            "highPrice": full_text(ticker.high),
-            "lowPrice": full_text(ticker.low),
-            "volume": full_text(ticker.volume),
-            "quoteVolume": full_text(ticker.quote_volume),
-            "openTime": ticker.open_ms,
-            "closeTime": ticker.close_ms,
             "firstId": 1,
             "lastId": ticker.trades,
             "count": ticker.trades,

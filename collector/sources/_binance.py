@@ -1,12 +1,13 @@
-"""What the Binance hosts have in common: the error envelope, the weight header, kline rows and paging forward in time.
+"""What the Binance hosts have in common: errors, weights, tickers, books, kline rows and paging forward in time.
 
 Not a source itself: spot and futures answer alike in these, so each fact is written down once.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any, ClassVar
 
 from collector.clock import from_millis, to_millis
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueError, VenueUnreachable
@@ -28,13 +29,16 @@ from collector.records import (
     InstrumentListing,
     Interval,
     Job,
+    OrderBook,
     Payload,
     Record,
     Reject,
     RejectReason,
+    Ticker,
 )
-from collector.sources.base import Limit
+from collector.sources.base import Collector, Cost, Limit, Sdk, bar_interval, payload, reject
 
+WEIGHT = "weight"  # the scope that both hosts meter most of their calls by
 SETTLE = timedelta(seconds=2)  # a bar that ended less than this before the answer may still be changing
 LIMIT_INTERVALS = {"SECOND": timedelta(seconds=1), "MINUTE": timedelta(minutes=1), "DAY": timedelta(days=1)}
 KLINE_COLUMNS = 12
@@ -120,28 +124,6 @@ def _retry_at(answer: Answer, text: str, *, banned: bool) -> datetime | None:
     return max(named, default=None)
 
 
-def used_weight(answer: Answer) -> int | None:
-    """Return the weight this address has used in the running minute; None where the answer does not say so.
-
-    The header is wrong on ticker/bookTicker and on /fapi/v2/ticker/price: do not use it there.
-    """
-    text = answer.headers.get("x-mbx-used-weight-1m", "")
-    return int(text) if USED_WEIGHT.fullmatch(text) else None
-
-
-def request_weights(payload: Payload, scope: str) -> list[Limit]:
-    """Return the limits of REQUEST_WEIGHT in exchangeInfo, as `[{rateLimitType, interval, intervalNum, limit}]`.
-
-    An interval that is none of the documented ones is passed over; no `rateLimits` is no limits.
-    """
-    told = to_object(decode_json(payload.body), "$").values.get("rateLimits") or []
-    return [
-        Limit(scope=scope, capacity=item.integer("limit"), window=width * item.integer("intervalNum"))
-        for item in objects(told, "$.rateLimits")
-        if item.text("rateLimitType") == "REQUEST_WEIGHT" and (width := LIMIT_INTERVALS.get(item.text("interval")))
-    ]
-
-
 def each_once(
     payload: Payload, listing: Callable[[Fields, Payload], InstrumentListing | Reject]
 ) -> list[Record | Reject]:
@@ -196,18 +178,72 @@ def wrong_subject(fields: Fields, payload: Payload) -> Reject | None:
     return reject(payload, fields.values, RejectReason.WRONG_SUBJECT, f"asked for {', '.join(asked)}, got {symbol}")
 
 
-def reject(payload: Payload, row: object, reason: RejectReason, detail: str) -> Reject:
-    """Return a row that is not believed."""
-    return Reject(job=payload.job, row=repr(row)[:500], reason=reason, detail=detail[:200])
-
-
 def number(fields: Fields, key: str) -> Decimal | None:
     """Return a number whose key must be there but whose text may be empty: the venue's way to say nothing."""
     return to_optional_decimal(fields.require(key), fields.at(key))
 
 
-def levels(fields: Fields, side: str, most: int | None) -> tuple[tuple[Decimal, Decimal], ...]:
-    """Return (price, size) of one side of a book, best first, `most` at most."""
+def parse_day_tickers(payload: Payload, source: str, *, quoted: bool) -> list[Record | Reject]:
+    """Return the rolling 24 h figures of the job's instruments; `quoted`: rows have the best bid and ask as well.
+
+    `observed_at` is closeTime. A side of the book that is empty is written as zero there, and None here.
+    """
+    named, result = rows_of_job(payload)
+    for fields, instrument in named:
+        last_price = number(fields, "lastPrice")
+        if last_price is None:
+            result.append(reject(payload, fields.values, RejectReason.NO_PRICE, "lastPrice is empty"))
+            continue
+        bid_price, bid_size = _best(fields, "bid") if quoted else (None, None)
+        ask_price, ask_size = _best(fields, "ask") if quoted else (None, None)
+        result.append(
+            Ticker(
+                source=source,
+                observed_at=fields.millis("closeTime"),
+                received_at=payload.received_at,
+                instrument=instrument,
+                last_price=last_price,
+                bid_price=bid_price,
+                bid_size=bid_size,
+                ask_price=ask_price,
+                ask_size=ask_size,
+                open_24h=number(fields, "openPrice"),
+                high_24h=number(fields, "highPrice"),
+                low_24h=number(fields, "lowPrice"),
+                volume_24h=number(fields, "volume"),
+                quote_volume_24h=number(fields, "quoteVolume"),
+                change_24h_pct=number(fields, "priceChangePercent"),
+            )
+        )
+    return result
+
+
+def _best(fields: Fields, side: str) -> tuple[Decimal | None, Decimal | None]:
+    price = number(fields, f"{side}Price") or None
+    return price, None if price is None else number(fields, f"{side}Qty")
+
+
+def parse_book(payload: Payload, source: str, *, time_key: str | None) -> list[Record | Reject]:
+    """Return one book, cut to the levels a side that the job asks for; without a key for its time it has ours.
+
+    A thin book has fewer levels than asked. The answer names no symbol.
+    """
+    (instrument,) = payload.job.instruments
+    fields = to_object(decode_json(payload.body), "$")
+    return [
+        OrderBook(
+            source=source,
+            observed_at=payload.received_at if time_key is None else fields.millis(time_key),
+            received_at=payload.received_at,
+            instrument=instrument,
+            last_update_id=fields.integer("lastUpdateId"),
+            bids=_levels(fields, "bids", payload.job.limit),
+            asks=_levels(fields, "asks", payload.job.limit),
+        )
+    ]
+
+
+def _levels(fields: Fields, side: str, most: int | None) -> tuple[tuple[Decimal, Decimal], ...]:
     found = rows(fields.list(side)[:most], 2, fields.at(side))
     return tuple((to_decimal(price, path), to_decimal(size, path)) for path, (price, size, *_) in found)
 
@@ -248,13 +284,6 @@ def pages(
         start, end = next_start, got_at if end is None else min(end, got_at)
 
 
-def bar_interval(job: Job) -> Interval:
-    """Return the interval of a job for candles, which always has one."""
-    if job.interval is None:
-        raise ValueError("a job for candles names an interval")
-    return job.interval
-
-
 def width_ms(interval: Interval) -> int:
     """Return the width of a bar in milliseconds."""
     return interval.width // timedelta(milliseconds=1)
@@ -266,16 +295,15 @@ def parse_klines(payload: Payload, source: str) -> list[Record | Reject]:
     A row of another width than the job's interval is rejected: the answer names neither symbol nor interval, and the
     close time (open + width - 1 ms) is the only thing in it that can show a mix-up.
     """
-    job, interval = payload.job, bar_interval(payload.job)
-    (instrument,), width = job.instruments, interval.width
+    (instrument,), interval = payload.job.instruments, bar_interval(payload.job)
     settled_before = payload.received_at - SETTLE
     result: list[Record | Reject] = []
     for path, row in rows(decode_json(payload.body), KLINE_COLUMNS):
         opened, open_, high, low, close, volume, last_ms, quote_volume, trades, taker_volume, _, _ = row[:KLINE_COLUMNS]
         opens_at, ends_at = to_millis_time(opened, path), to_millis_time(to_integer(last_ms, path) + 1, path)
-        if ends_at - opens_at != width:
+        if ends_at - opens_at != interval.width:
             detail = f"the bar is {ends_at - opens_at} wide, {interval} was asked for"
-            result.append(Reject(job=job, row=repr(row)[:500], reason=RejectReason.INCONSISTENT, detail=detail))
+            result.append(reject(payload, row, RejectReason.INCONSISTENT, detail))
             continue
         result.append(
             Candle(
@@ -303,3 +331,42 @@ def after_last_bar(page: Payload) -> int | None:
     """Return the end of the newest bar of a page of klines (ms); None when the page is empty."""
     opens = [to_integer(row[0], path) for path, row in rows(decode_json(page.body), KLINE_COLUMNS)]
     return max(opens) + width_ms(bar_interval(page.job)) if opens else None
+
+
+class BinanceCollector(Collector):
+    """A host read through python-binance, whose transport is our session; every number is read from the wire."""
+
+    intervals: ClassVar[tuple[Interval, ...]] = tuple(Interval)
+
+    def __init__(self, client: Sdk) -> None:
+        self._client = client
+
+    @classmethod
+    def check(cls, answer: Answer) -> None:
+        """Raise the VenueError that an answer stands for; return when it is good."""
+        unwrap(answer, cls.name)
+
+    @staticmethod
+    def used_weight(answer: Answer) -> Mapping[str, int]:
+        """Return the weight this address has used in the running minute, where the answer says so.
+
+        The header is wrong on ticker/bookTicker and on /fapi/v2/ticker/price: do not use it there.
+        """
+        text = answer.headers.get("x-mbx-used-weight-1m", "")
+        return {WEIGHT: int(text)} if USED_WEIGHT.fullmatch(text) else {}
+
+    @staticmethod
+    def told_limits(payload: Payload) -> Sequence[Limit]:
+        """Return the limits of REQUEST_WEIGHT in exchangeInfo, as `[{rateLimitType, interval, intervalNum, limit}]`.
+
+        An interval that is none of the documented ones is passed over; no `rateLimits` is no limits.
+        """
+        told = to_object(decode_json(payload.body), "$").values.get("rateLimits") or []
+        return [
+            Limit(scope=WEIGHT, capacity=item.integer("limit"), window=width * item.integer("intervalNum"))
+            for item in objects(told, "$.rateLimits")
+            if item.text("rateLimitType") == "REQUEST_WEIGHT" and (width := LIMIT_INTERVALS.get(item.text("interval")))
+        ]
+
+    def _read(self, job: Job, use: Callable[[Any], object], weight: int, scope: str = WEIGHT) -> Payload:
+        return payload(job, self._client.call(use, Cost(scope=scope, weight=weight)))

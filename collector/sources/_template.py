@@ -21,7 +21,7 @@ from collector.clock import bar_count, to_millis
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueUnreachable
 from collector.parsing import decode_json, objects, rows, to_decimal, to_integer, to_millis_time, to_object
 from collector.records import Answer, Candle, Dataset, Interval, Job, Payload, Record, Reject, RejectReason, Ticker
-from collector.sources.base import Cost, Http, Limit, Parser, Plan, Shape, payload
+from collector.sources.base import Collector, Cost, Http, Limit, Parser, Plan, Shape, bar_interval, payload, reject
 
 NAME = "template"  # the file's name, the key in SOURCES and in the configuration, and `source` of every record
 SETTLE = timedelta(seconds=2)  # a bar that ended less than this before the answer may still be changing
@@ -66,9 +66,7 @@ def parse_tickers(payload: Payload) -> list[Record | Reject]:
         last_price, observed_at = fields.optional_decimal("last"), fields.optional_millis("time")
         if last_price is None or observed_at is None:
             reason = RejectReason.NO_PRICE if last_price is None else RejectReason.NO_TIME
-            result.append(
-                Reject(job=payload.job, row=repr(fields.values)[:500], reason=reason, detail="no last or time")
-            )
+            result.append(reject(payload, fields.values, reason, "no last or time"))
             continue
         result.append(
             Ticker(
@@ -94,7 +92,7 @@ def parse_tickers(payload: Payload) -> list[Record | Reject]:
 
 def parse_candles(payload: Payload) -> list[Record | Reject]:
     """Return the bars of a page from `[[open ms, open, high, low, close, volume], ...]`, oldest first."""
-    (instrument,), interval = payload.job.instruments, _interval(payload.job)
+    (instrument,), interval = payload.job.instruments, bar_interval(payload.job)
     result: list[Record | Reject] = []
     for path, row in rows(decode_json(payload.body), 6):
         opened, open_, high, low, close, volume = row[:6]  # name the columns in the first line
@@ -121,17 +119,11 @@ def parse_candles(payload: Payload) -> list[Record | Reject]:
     return result
 
 
-def _interval(job: Job) -> Interval:
-    if job.interval is None:
-        raise ValueError("a job for candles names an interval")
-    return job.interval
-
-
 def _millis(interval: Interval) -> int:
     return interval.width // timedelta(milliseconds=1)
 
 
-class TemplateCollector:
+class TemplateCollector(Collector):
     """What the provider is, in a line. Shared by threads: keep no state between calls."""
 
     name: ClassVar[str] = NAME
@@ -158,22 +150,16 @@ class TemplateCollector:
 
     @staticmethod
     def used_weight(answer: Answer) -> Mapping[str, int]:
-        """Return what the provider says is used of a scope; nothing when its headers do not tell."""
+        """Return what the provider says is used of a scope; leave this out when its headers do not tell."""
         used = answer.headers.get("x-used-requests", "")
         return {REQUESTS: int(used)} if used.isascii() and used.isdigit() else {}
-
-    @staticmethod
-    def told_limits(payload: Payload) -> Sequence[Limit]:
-        """Return nothing: the provider tells no limits."""
-        del payload
-        return ()
 
     @staticmethod
     def calls(job: Job) -> Sequence[Cost]:
         """Return the calls of a job: the proof of a schedule counts on them."""
         if job.dataset is not Dataset.CANDLES or job.since is None or job.until is None:
             return [Cost(scope=REQUESTS)]
-        return [Cost(scope=REQUESTS)] * -(-bar_count(job.since, job.until, _interval(job)) // PAGE)
+        return [Cost(scope=REQUESTS)] * -(-bar_count(job.since, job.until, bar_interval(job)) // PAGE)
 
     def fetch(self, job: Job) -> Iterator[Payload]:
         """Make the calls of a job and yield their answers, in order."""
@@ -187,7 +173,7 @@ class TemplateCollector:
 
     def _candles(self, job: Job) -> Iterator[Payload]:
         """Yield pages that go forward from job.since; what came back decides where the next one starts."""
-        (instrument,), interval = job.instruments, _interval(job)
+        (instrument,), interval = job.instruments, bar_interval(job)
         asked: dict[str, str | int] = {"symbol": instrument.venue_symbol, "interval": str(interval), "limit": PAGE}
         if job.until is not None:
             asked["end"] = to_millis(job.until) - 1  # inclusive here; see what it is at your provider

@@ -16,7 +16,7 @@ from typing import ClassVar
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueUnreachable
 from collector.parsing import decode_json, objects, to_object
 from collector.records import Answer, Dataset, Interval, Job, Payload, Record, Reject, RejectReason, Sentiment
-from collector.sources.base import Cost, Http, Limit, Parser, Plan, Shape, payload
+from collector.sources.base import Collector, Cost, Http, Limit, Parser, Plan, Shape, payload, reject
 
 NAME = "alternative_me"
 CALLS = "calls"
@@ -61,8 +61,7 @@ def parse_sentiment(payload: Payload) -> list[Record | Reject]:
         value, day = fields.integer("value"), fields.seconds("timestamp")
         if value not in SCALE:
             detail = f"value is {value}, not within 0 to 100"
-            row = repr(fields.values)[:500]
-            result.append(Reject(job=payload.job, row=row, reason=RejectReason.INCONSISTENT, detail=detail))
+            result.append(reject(payload, fields.values, RejectReason.INCONSISTENT, detail))
             continue
         result.append(
             Sentiment(
@@ -76,7 +75,7 @@ def parse_sentiment(payload: Payload) -> list[Record | Reject]:
     return result
 
 
-class AlternativeMeCollector:
+class AlternativeMeCollector(Collector):
     """The Fear & Greed Index. Shared by threads: it keeps no state between calls."""
 
     name: ClassVar[str] = NAME
@@ -97,18 +96,6 @@ class AlternativeMeCollector:
     def check(answer: Answer) -> None:
         """Raise the VenueError that an answer stands for; return when it is good."""
         unwrap(answer)
-
-    @staticmethod
-    def used_weight(answer: Answer) -> Mapping[str, int]:
-        """Return nothing: no header tells."""
-        del answer
-        return {}
-
-    @staticmethod
-    def told_limits(payload: Payload) -> Sequence[Limit]:
-        """Return nothing: the provider tells no limits."""
-        del payload
-        return ()
 
     @staticmethod
     def calls(job: Job) -> Sequence[Cost]:

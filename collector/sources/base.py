@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, ClassVar, Protocol
 
-from collector.records import Answer, Dataset, Interval, Job, Payload, Record, Reject
+from collector.records import Answer, Dataset, Interval, Job, Payload, Record, Reject, RejectReason
 
 Parser = Callable[[Payload], Sequence[Record | Reject]]
 """Turns one payload into records, in the order of the payload. Pure. Raises PayloadError for an unknown shape."""
@@ -68,7 +68,10 @@ class Sdk(Protocol):
 
 
 class Collector(Protocol):
-    """One provider. Facts first, then `fetch`. Instances are shared by threads and keep no state."""
+    """One provider. Facts first, then `fetch`. Instances are shared by threads and keep no state.
+
+    A source inherits from this and leaves out what its provider does not tell.
+    """
 
     name: ClassVar[str]
     shapes: ClassVar[Mapping[Dataset, Shape]]
@@ -83,10 +86,14 @@ class Collector(Protocol):
     @staticmethod
     def used_weight(answer: Answer) -> Mapping[str, int]:
         """Return what the provider says is used of a scope in the current window; empty when it says nothing."""
+        del answer
+        return {}
 
     @staticmethod
     def told_limits(payload: Payload) -> Sequence[Limit]:
         """Return the limits that a payload of INSTRUMENTS tells; empty where the provider tells none."""
+        del payload
+        return ()
 
     @staticmethod
     def calls(job: Job) -> Sequence[Cost]:
@@ -102,3 +109,20 @@ class Collector(Protocol):
 def payload(job: Job, answer: Answer) -> Payload:
     """Return the answer as the job's payload."""
     return Payload(job=job, status=answer.status, body=answer.body, received_at=answer.received_at)
+
+
+def reject(payload: Payload, row: object, reason: RejectReason, detail: str) -> Reject:
+    """Return a row that is not believed; what it held is cut to 500 characters, the detail to 200."""
+    return Reject(job=payload.job, row=repr(row)[:500], reason=reason, detail=detail[:200])
+
+
+def bar_interval(job: Job) -> Interval:
+    """Return the interval of a job for candles, which always has one."""
+    if job.interval is None:
+        raise ValueError("a job for candles names an interval")
+    return job.interval
+
+
+def in_window(moment: datetime, job: Job) -> bool:
+    """Tell whether a moment is of the job's [since, until); an end that is None is open."""
+    return (job.since is None or job.since <= moment) and (job.until is None or moment < job.until)

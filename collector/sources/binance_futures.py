@@ -13,10 +13,10 @@ pair has several at once: `BTCUSDT_260925` is base `BTC`, quote `USDT-260925`, i
 `binance_futures:BTC-USDT-260925:future`. The base stays the venue's own code, so assets are matched alike.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from collector.clock import EPOCH, to_millis
 from collector.parsing import (
@@ -27,51 +27,45 @@ from collector.parsing import (
     to_object,
 )
 from collector.records import (
-    Answer,
     Dataset,
     FundingForecast,
     FundingRate,
     FundingTerms,
     Instrument,
     InstrumentListing,
-    Interval,
     Job,
     Kind,
     MarkPrice,
     OpenInterest,
-    OrderBook,
     Payload,
     Record,
     Reject,
     RejectReason,
-    Ticker,
 )
 from collector.sources._binance import (
+    WEIGHT,
+    BinanceCollector,
     after_last_bar,
-    bar_interval,
     each_once,
     filter_value,
-    levels,
     number,
     pages,
+    parse_book,
+    parse_day_tickers,
     parse_klines,
-    reject,
-    request_weights,
     rows_of_job,
     symbol_of,
-    unwrap,
-    used_weight,
     width_ms,
     window,
     wrong_subject,
 )
-from collector.sources.base import Cost, Limit, Parser, Plan, Sdk, Shape, payload
+from collector.sources.base import Cost, Limit, Parser, Plan, Shape, bar_interval, reject
 
 NAME = "binance_futures"
 NEVER_YEAR = 2100  # deliveryDate of a perpetual; two spellings a few seconds apart have been seen
 DEFAULT_FUNDING_HOURS = Decimal(8)  # of every perpetual that fundingInfo does not list
 
-WEIGHT, FUNDING_CALLS, STATISTICS_CALLS = "weight", "funding", "statistics"
+FUNDING_CALLS, STATISTICS_CALLS = "funding", "statistics"
 LIMITS = (  # per address
     Limit(scope=WEIGHT, capacity=2400, window=timedelta(minutes=1)),
     Limit(scope=FUNDING_CALLS, capacity=500, window=timedelta(minutes=5)),  # fundingRate and fundingInfo together
@@ -151,32 +145,7 @@ def _moment(fields: Fields, key: str) -> datetime | None:
 
 def parse_tickers(payload: Payload) -> list[Record | Reject]:
     """Return the rolling 24 h figures of the job's instruments. The answer has no quotes; observed_at is closeTime."""
-    named, result = rows_of_job(payload)
-    for fields, instrument in named:
-        last_price = number(fields, "lastPrice")
-        if last_price is None:
-            result.append(reject(payload, fields.values, RejectReason.NO_PRICE, "lastPrice is empty"))
-            continue
-        result.append(
-            Ticker(
-                source=NAME,
-                observed_at=fields.millis("closeTime"),
-                received_at=payload.received_at,
-                instrument=instrument,
-                last_price=last_price,
-                bid_price=None,
-                bid_size=None,
-                ask_price=None,
-                ask_size=None,
-                open_24h=number(fields, "openPrice"),
-                high_24h=number(fields, "highPrice"),
-                low_24h=number(fields, "lowPrice"),
-                volume_24h=number(fields, "volume"),
-                quote_volume_24h=number(fields, "quoteVolume"),
-                change_24h_pct=number(fields, "priceChangePercent"),
-            )
-        )
-    return result
+    return parse_day_tickers(payload, NAME, quoted=False)
 
 
 def parse_mark_prices(payload: Payload) -> list[Record | Reject]:
@@ -244,22 +213,9 @@ def parse_open_interest(payload: Payload) -> list[Record | Reject]:
 def parse_order_books(payload: Payload) -> list[Record | Reject]:
     """Return one book, cut to the levels a side that the job asks for.
 
-    `observed_at` is T, when the matching engine had this book; E is when the message was made. A thin book has fewer
-    levels than asked. The answer names no symbol.
+    `observed_at` is T, when the matching engine had this book; E is when the message was made.
     """
-    (instrument,) = payload.job.instruments
-    fields = to_object(decode_json(payload.body), "$")
-    return [
-        OrderBook(
-            source=NAME,
-            observed_at=fields.millis("T"),
-            received_at=payload.received_at,
-            instrument=instrument,
-            last_update_id=fields.integer("lastUpdateId"),
-            bids=levels(fields, "bids", payload.job.limit),
-            asks=levels(fields, "asks", payload.job.limit),
-        )
-    ]
+    return parse_book(payload, NAME, time_key="T")
 
 
 def parse_candles(payload: Payload) -> list[Record | Reject]:
@@ -366,7 +322,7 @@ def _book_depth(levels: int | None) -> int:
     return next((depth for depth in BOOK_WEIGHTS if depth >= (levels or DEFAULT_LEVELS)), max(BOOK_WEIGHTS))
 
 
-class BinanceFuturesCollector:
+class BinanceFuturesCollector(BinanceCollector):
     """USD-M futures through python-binance, whose transport is our session; every number is read from the wire."""
 
     name: ClassVar[str] = NAME
@@ -390,27 +346,7 @@ class BinanceFuturesCollector:
         Dataset.FUNDING: parse_funding,
         Dataset.FUNDING_TERMS: parse_funding_terms,
     }
-    intervals: ClassVar[tuple[Interval, ...]] = tuple(Interval)
     plans: ClassVar[Mapping[str, Plan]] = {"public": Plan(base_url="https://fapi.binance.com", limits=LIMITS)}
-
-    def __init__(self, client: Sdk) -> None:
-        self._client = client
-
-    @staticmethod
-    def check(answer: Answer) -> None:
-        """Raise the VenueError that an answer stands for; return when it is good."""
-        unwrap(answer, NAME)
-
-    @staticmethod
-    def used_weight(answer: Answer) -> Mapping[str, int]:
-        """Return the weight this address has used in the running minute, where the answer says so."""
-        used = used_weight(answer)
-        return {} if used is None else {WEIGHT: used}
-
-    @staticmethod
-    def told_limits(payload: Payload) -> Sequence[Limit]:
-        """Return the weight per minutes that exchangeInfo tells."""
-        return request_weights(payload, WEIGHT)
 
     @staticmethod
     def calls(job: Job) -> Sequence[Cost]:
@@ -475,6 +411,3 @@ class BinanceFuturesCollector:
             return self._read(job, lambda sdk: sdk.futures_funding_rate(**asked), 1, FUNDING_CALLS)
 
         yield from pages(job, read, _after_last_settlement)
-
-    def _read(self, job: Job, use: Callable[[Any], object], weight: int, scope: str = WEIGHT) -> Payload:
-        return payload(job, self._client.call(use, Cost(scope=scope, weight=weight)))

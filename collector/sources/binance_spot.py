@@ -7,48 +7,38 @@ What to know about the venue, beyond `_binance.py`:
 - A pair has no date of listing.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from collector.clock import bar_count
-from collector.parsing import Fields, decode_json, objects, to_object
+from collector.parsing import Fields, objects
 from collector.records import (
-    Answer,
     Dataset,
     Instrument,
     InstrumentListing,
-    Interval,
     Job,
     Kind,
-    OrderBook,
     Payload,
     Record,
     Reject,
-    RejectReason,
-    Ticker,
 )
 from collector.sources._binance import (
+    WEIGHT,
+    BinanceCollector,
     after_last_bar,
-    bar_interval,
     each_once,
     filter_value,
-    levels,
-    number,
     pages,
+    parse_book,
+    parse_day_tickers,
     parse_klines,
-    reject,
-    request_weights,
-    rows_of_job,
     symbol_of,
-    unwrap,
-    used_weight,
     window,
 )
-from collector.sources.base import Cost, Limit, Parser, Plan, Sdk, Shape, payload
+from collector.sources.base import Cost, Limit, Parser, Plan, Shape, bar_interval
 
 NAME = "binance_spot"
-WEIGHT = "weight"
 LIMITS = (Limit(scope=WEIGHT, capacity=6000, window=timedelta(minutes=1)),)  # per address
 INSTRUMENTS_WEIGHT, ONE_TICKER_WEIGHT, ALL_TICKERS_WEIGHT, KLINES_WEIGHT = 20, 2, 80, 2
 KLINE_PAGE = 1000
@@ -86,54 +76,13 @@ def _listing(fields: Fields, payload: Payload) -> InstrumentListing:
 
 
 def parse_tickers(payload: Payload) -> list[Record | Reject]:
-    """Return the rolling 24 h figures of the job's pairs with the best bid and ask; observed_at is closeTime.
-
-    A side of the book that is empty is written as zero there, and None here.
-    """
-    named, result = rows_of_job(payload)
-    for fields, instrument in named:
-        last_price = number(fields, "lastPrice")
-        if last_price is None:
-            result.append(reject(payload, fields.values, RejectReason.NO_PRICE, "lastPrice is empty"))
-            continue
-        bid, ask = number(fields, "bidPrice") or None, number(fields, "askPrice") or None
-        result.append(
-            Ticker(
-                source=NAME,
-                observed_at=fields.millis("closeTime"),
-                received_at=payload.received_at,
-                instrument=instrument,
-                last_price=last_price,
-                bid_price=bid,
-                bid_size=None if bid is None else number(fields, "bidQty"),
-                ask_price=ask,
-                ask_size=None if ask is None else number(fields, "askQty"),
-                open_24h=number(fields, "openPrice"),
-                high_24h=number(fields, "highPrice"),
-                low_24h=number(fields, "lowPrice"),
-                volume_24h=number(fields, "volume"),
-                quote_volume_24h=number(fields, "quoteVolume"),
-                change_24h_pct=number(fields, "priceChangePercent"),
-            )
-        )
-    return result
+    """Return the rolling 24 h figures of the job's pairs with the best bid and ask; observed_at is closeTime."""
+    return parse_day_tickers(payload, NAME, quoted=True)
 
 
 def parse_order_books(payload: Payload) -> list[Record | Reject]:
     """Return one book, cut to the levels a side that the job asks for; it has no time of its own, so ours."""
-    (instrument,) = payload.job.instruments
-    fields = to_object(decode_json(payload.body), "$")
-    return [
-        OrderBook(
-            source=NAME,
-            observed_at=payload.received_at,
-            received_at=payload.received_at,
-            instrument=instrument,
-            last_update_id=fields.integer("lastUpdateId"),
-            bids=levels(fields, "bids", payload.job.limit),
-            asks=levels(fields, "asks", payload.job.limit),
-        )
-    ]
+    return parse_book(payload, NAME, time_key=None)
 
 
 def parse_candles(payload: Payload) -> list[Record | Reject]:
@@ -145,7 +94,7 @@ def _book_weight(depth: int) -> int:
     return next((weight for most, weight in BOOK_WEIGHTS if depth <= most), BOOK_WEIGHTS[-1][1])
 
 
-class BinanceSpotCollector:
+class BinanceSpotCollector(BinanceCollector):
     """Spot pairs through python-binance, whose transport is our session; every number is read from the wire."""
 
     name: ClassVar[str] = NAME
@@ -161,27 +110,7 @@ class BinanceSpotCollector:
         Dataset.ORDER_BOOKS: parse_order_books,
         Dataset.CANDLES: parse_candles,
     }
-    intervals: ClassVar[tuple[Interval, ...]] = tuple(Interval)
     plans: ClassVar[Mapping[str, Plan]] = {"public": Plan(base_url="https://api.binance.com", limits=LIMITS)}
-
-    def __init__(self, client: Sdk) -> None:
-        self._client = client
-
-    @staticmethod
-    def check(answer: Answer) -> None:
-        """Raise the VenueError that an answer stands for; return when it is good."""
-        unwrap(answer, NAME)
-
-    @staticmethod
-    def used_weight(answer: Answer) -> Mapping[str, int]:
-        """Return the weight this address has used in the running minute, where the answer says so."""
-        used = used_weight(answer)
-        return {} if used is None else {WEIGHT: used}
-
-    @staticmethod
-    def told_limits(payload: Payload) -> Sequence[Limit]:
-        """Return the weight per minutes that exchangeInfo tells."""
-        return request_weights(payload, WEIGHT)
 
     @staticmethod
     def calls(job: Job) -> Sequence[Cost]:
@@ -222,6 +151,3 @@ class BinanceSpotCollector:
             return self._read(job, lambda sdk: sdk.get_klines(**asked), KLINES_WEIGHT)
 
         yield from pages(job, read, after_last_bar)
-
-    def _read(self, job: Job, use: Callable[[Any], object], weight: int) -> Payload:
-        return payload(job, self._client.call(use, Cost(scope=WEIGHT, weight=weight)))

@@ -30,7 +30,7 @@ from collector.records import (
     Reject,
     RejectReason,
 )
-from collector.sources.base import Cost, Http, Limit, Parser, Plan, Shape, payload
+from collector.sources.base import Collector, Cost, Http, Limit, Parser, Plan, Shape, payload, reject
 
 NAME = "coincap"
 CREDITS = "credits"
@@ -112,7 +112,8 @@ def parse_markets(payload: Payload) -> list[Record | Reject]:
     for fields in rows:
         found = _snapshot(fields, payload, observed_at)
         if _says_nothing(found):
-            rejects.append(_reject(payload, fields, RejectReason.NO_PRICE, f"{found.asset_id} has no current number"))
+            detail = f"{found.asset_id} has no current number"
+            rejects.append(reject(payload, fields.values, RejectReason.NO_PRICE, detail))
         else:
             records += [_asset(fields, payload, observed_at), found]
     return [*records, *rejects]
@@ -128,14 +129,10 @@ def _rows(payload: Payload) -> tuple[list[Fields], list[Reject], datetime]:
             fields.require(key)
         asset_id, symbol = fields.optional_text("id"), fields.optional_text("symbol")
         if asset_id is None or symbol is None:
-            rejects.append(_reject(payload, fields, RejectReason.WRONG_SUBJECT, "a row without id or symbol"))
+            rejects.append(reject(payload, fields.values, RejectReason.WRONG_SUBJECT, "a row without id or symbol"))
         else:
             rows.setdefault(asset_id, fields)
     return list(rows.values()), rejects, body.millis("timestamp")
-
-
-def _reject(payload: Payload, fields: Fields, reason: RejectReason, detail: str) -> Reject:
-    return Reject(job=payload.job, row=repr(fields.values)[:500], reason=reason, detail=detail[:200])
 
 
 def _asset(fields: Fields, payload: Payload, observed_at: datetime) -> Asset:
@@ -177,7 +174,7 @@ def page_cost(assets: int) -> Cost:
     return Cost(scope=CREDITS, weight=1 + -(-assets * ROW_BYTES // CREDIT_BYTES))
 
 
-class CoincapCollector:
+class CoincapCollector(Collector):
     """CoinCap v3. Shared by threads: it keeps no state between calls."""
 
     name: ClassVar[str] = NAME
@@ -196,18 +193,6 @@ class CoincapCollector:
     def check(answer: Answer) -> None:
         """Raise the VenueError that an answer stands for; return when it is good."""
         unwrap(answer)
-
-    @staticmethod
-    def used_weight(answer: Answer) -> Mapping[str, int]:
-        """Return nothing: no header tells."""
-        del answer
-        return {}
-
-    @staticmethod
-    def told_limits(payload: Payload) -> Sequence[Limit]:
-        """Return nothing: the provider tells no limits."""
-        del payload
-        return ()
 
     @staticmethod
     def calls(job: Job) -> Sequence[Cost]:

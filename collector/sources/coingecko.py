@@ -54,44 +54,18 @@ from collector.records import (
     RejectReason,
 )
 from collector.sources._coingecko import raise_error
-from collector.sources.base import Cost, Limit, Parser, Plan, Sdk, Shape, payload
+from collector.sources._coingecko_plans import CALLS, PLANS
+from collector.sources.base import Collector, Cost, Parser, Plan, Sdk, Shape, in_window, payload
 
 NAME = "coingecko"
 PAGE_SIZE = 250  # the most that /coins/markets gives
-CALL = Cost(scope="calls")  # every request counts one, failed ones too
-MINUTE = timedelta(minutes=1)
+CALL = Cost(scope=CALLS)  # every request counts one, failed ones too
 DAY = timedelta(days=1)
-MONTH = 31 * DAY  # credits renew by the calendar month; no month is longer
 PATIENCE = timedelta(hours=1)  # a job that ended at most this long ago was meant to end now
 
 CANDLE_DAYS = 30  # 3..30 days are answered with 4-hour candles, less with 30 minutes, more with 4 days
 CANDLE_INTERVAL = Interval.H4
 SETTLE = timedelta(minutes=20)  # /ohlc is rebuilt every 15 minutes, and the CDN adds up to a minute and its own age
-
-
-def _plan(*, pro: bool, key: bool, minute: int, month: int | None, history: timedelta | None) -> Plan:
-    limits = [Limit(scope=CALL.scope, capacity=minute, window=MINUTE)]
-    if month is not None:
-        limits.append(Limit(scope=CALL.scope, capacity=month, window=MONTH))
-    kind = "pro" if pro else "demo"
-    return Plan(
-        base_url=f"https://{'pro-api' if pro else 'api'}.coingecko.com/api/v3",
-        limits=tuple(limits),
-        key_header=f"x-cg-{kind}-api-key" if key else None,
-        history=history,
-    )
-
-
-# Where sources contradict each other the lower number stands: Demo 30 or 100 a minute, Basic 250 or 300. The keyless
-# limit is shared per address and unpublished (5 to 15 a minute). "pro" is by contract: the Analyst rate, no month.
-PLANS: Mapping[str, Plan] = {
-    "public": _plan(pro=False, key=False, minute=10, month=None, history=365 * DAY),
-    "demo": _plan(pro=False, key=True, minute=30, month=10_000, history=365 * DAY),
-    "basic": _plan(pro=True, key=True, minute=250, month=100_000, history=730 * DAY),
-    "analyst": _plan(pro=True, key=True, minute=500, month=500_000, history=None),
-    "lite": _plan(pro=True, key=True, minute=500, month=2_000_000, history=None),
-    "pro": _plan(pro=True, key=True, minute=500, month=None, history=None),
-}
 
 
 # --------------------------------------------------------------------------- parsers
@@ -110,10 +84,6 @@ def _demand(row: Fields, *keys: str) -> None:
     """Raise PayloadError when a key is missing: without it the shape is unknown. Null is a value and passes."""
     for key in keys:
         row.require(key)
-
-
-def _wanted(job: Job, moment: datetime) -> bool:
-    return (job.since is None or job.since <= moment) and (job.until is None or moment < job.until)
 
 
 def _market_cap(value: Decimal | None, rank: int | None) -> Decimal | None:
@@ -303,7 +273,7 @@ def parse_market_history(source: Payload) -> Sequence[Record | Reject]:
             moment = to_millis_time(millis, f"{path}[0]")
             points.setdefault(moment, {})[key] = to_optional_decimal(value, f"{path}[1]")
     records: list[Record | Reject] = []
-    for moment in sorted(moment for moment in points if _wanted(source.job, moment)):
+    for moment in sorted(moment for moment in points if in_window(moment, source.job)):
         snapshot = _past_snapshot(source, moment, points[moment])
         if _says_nothing(snapshot):
             rejects.append(_reject(source, moment.isoformat(), RejectReason.NO_PRICE, "a moment without any number"))
@@ -356,7 +326,7 @@ def parse_candles(source: Payload) -> Sequence[Record | Reject]:
                 taker_buy_volume=None,
                 closed=end + SETTLE <= source.received_at,
             )
-    return [*(candles[moment] for moment in sorted(candles) if _wanted(source.job, moment)), *rejects]
+    return [*(candles[moment] for moment in sorted(candles) if in_window(moment, source.job)), *rejects]
 
 
 def _open_time(end: datetime, path: str) -> datetime:
@@ -383,7 +353,7 @@ def _subject(job: Job) -> str:
 # --------------------------------------------------------------------------- the collector
 
 
-class CoingeckoCollector:
+class CoingeckoCollector(Collector):
     """CoinGecko through pycoingecko. `history` is how far back the plan reaches, None without a limit."""
 
     name: ClassVar[str] = NAME
@@ -415,18 +385,6 @@ class CoingeckoCollector:
     def check(answer: Answer) -> None:
         """Raise the VenueError that an answer stands for; a 2xx without an error object passes."""
         raise_error(answer, NAME)
-
-    @staticmethod
-    def used_weight(answer: Answer) -> Mapping[str, int]:
-        """Return nothing: CoinGecko does not say in an answer what is used."""
-        del answer
-        return {}
-
-    @staticmethod
-    def told_limits(payload: Payload) -> Sequence[Limit]:
-        """Return nothing: the provider tells no limits."""
-        del payload
-        return ()
 
     @staticmethod
     def calls(job: Job) -> Sequence[Cost]:

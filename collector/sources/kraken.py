@@ -16,7 +16,7 @@ What to know about the venue:
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Any, ClassVar
@@ -47,7 +47,7 @@ from collector.records import (
     RejectReason,
     Ticker,
 )
-from collector.sources.base import Cost, Http, Limit, Parser, Plan, Shape, payload
+from collector.sources.base import Collector, Cost, Http, Limit, Parser, Plan, Shape, bar_interval, in_window, payload
 
 NAME = "kraken"
 CALLS = "calls"
@@ -229,13 +229,13 @@ def _levels(fields: Fields, side: str, most: int | None) -> tuple[tuple[Decimal,
 
 def parse_candles(payload: Payload) -> list[Record | Reject]:
     """Return the bars that open in the job's window, oldest first, the running one with `closed` false."""
-    (instrument,), interval = payload.job.instruments, _interval(payload.job)
+    (instrument,), interval = payload.job.instruments, bar_interval(payload.job)
     path = f"$.result.{instrument.venue_symbol}"
     found = rows(to_list(_of_pair(payload, instrument), path), COLUMNS, path)
     bars = [_candle(row, place, instrument, interval, payload) for place, row in found]
     if bars:
         bars[-1] = replace(bars[-1], closed=False)  # it still runs there, even when our clock is ahead of theirs
-    return [bar for bar in bars if _was_asked_for(bar.open_time, payload.job)]
+    return [bar for bar in bars if in_window(bar.open_time, payload.job)]
 
 
 def _of_pair(payload: Payload, instrument: Instrument) -> Any:
@@ -245,11 +245,6 @@ def _of_pair(payload: Payload, instrument: Instrument) -> Any:
         names = ", ".join(sorted(set(result.values) - {"last"}))[:100]
         raise PayloadError(f"asked for {instrument.venue_symbol}, got {names or 'nothing'}", "$.result")
     return result.values[instrument.venue_symbol]
-
-
-def _was_asked_for(opens_at: datetime, job: Job) -> bool:
-    """Tell whether a bar is of the job: bars after `until` come all the same, others with every call."""
-    return (job.since is None or opens_at >= job.since) and (job.until is None or opens_at < job.until)
 
 
 def _candle(row: list[Any], path: str, instrument: Instrument, interval: Interval, payload: Payload) -> Candle:
@@ -275,13 +270,7 @@ def _candle(row: list[Any], path: str, instrument: Instrument, interval: Interva
     )
 
 
-def _interval(job: Job) -> Interval:
-    if job.interval is None:
-        raise ValueError("a job for candles names an interval")
-    return job.interval
-
-
-class KrakenCollector:
+class KrakenCollector(Collector):
     """Spot pairs. Shared by threads: it keeps no state between calls."""
 
     name: ClassVar[str] = NAME
@@ -317,18 +306,6 @@ class KrakenCollector:
         unwrap(answer)
 
     @staticmethod
-    def used_weight(answer: Answer) -> Mapping[str, int]:
-        """Return nothing: no header tells."""
-        del answer
-        return {}
-
-    @staticmethod
-    def told_limits(payload: Payload) -> Sequence[Limit]:
-        """Return nothing: the provider tells no limits."""
-        del payload
-        return ()
-
-    @staticmethod
     def calls(job: Job) -> Sequence[Cost]:
         """Return the one call of a job: candles that one call does not give cannot be had."""
         del job
@@ -361,5 +338,5 @@ def _book_parameters(job: Job) -> dict[str, str | int]:
 def _candle_parameters(job: Job) -> dict[str, str | int]:
     """Return what to ask for. `since` (seconds) is left out of the answer, so the second before is named."""
     (instrument,) = job.instruments
-    asked: dict[str, str | int] = {"pair": instrument.venue_symbol, "interval": MINUTES[_interval(job)]}
+    asked: dict[str, str | int] = {"pair": instrument.venue_symbol, "interval": MINUTES[bar_interval(job)]}
     return asked if job.since is None else {**asked, "since": to_millis(job.since) // 1000 - 1}

@@ -13,24 +13,18 @@ Quirks of the venue, each answered below:
 - `fundingRate` of /public/funding-rate is a forecast; `realizedRate` of the history is what was charged.
 - A stale server can answer with an older snapshot than before: `ts` is kept as it is, never taken to grow.
 
-Paging. Candles and funding history are read backwards, as documented: `after` = the oldest time received, until the
-wanted start is passed or a page is empty. A short page is not the end, an empty one is. Steps forward are not used:
-their windows are empty before an instrument was listed, and a server that gives 100 rows where 300 were asked for
-would leave holes in each of them. Pages are handed on oldest first and only when all are here: a job that fails half
-way leaves nothing behind, so no stored newer row hides a missing older one.
-
-/market/candles has the newest bars but only the last 1440; /market/history-candles has years. There is no clock here,
-so the venue decides: a job starts at /market/candles and goes on at /market/history-candles from the same cursor when
-the first has no older rows. Near the present this costs nothing; a window older than 1440 bars costs one empty answer.
+Candles and funding history are read backwards (`_okx_pages.py`). /market/candles has the newest bars but only the last
+1440; /market/history-candles has years. There is no clock here, so the venue decides: a job starts at /market/candles
+and goes on at /market/history-candles from the same cursor when the first has no older rows. Near the present this
+costs nothing; a window older than 1440 bars costs one empty answer.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from collector.clock import bar_count, floor_time, to_millis
+from collector.clock import bar_count, floor_time
 from collector.errors import PayloadError
 from collector.parsing import Fields, hours, objects, rows, to_decimal
 from collector.records import (
@@ -54,9 +48,8 @@ from collector.records import (
     Ticker,
 )
 from collector.sources._okx import Item, NotBelieved, check_envelope, converted, moment, number, said, unwrap
-from collector.sources.base import Cost, Http, Limit, Parser, Plan, Shape, payload
-
-Query = Mapping[str, str | int]
+from collector.sources._okx_pages import Endpoint, Query, Series, read_back
+from collector.sources.base import Collector, Cost, Http, Limit, Parser, Plan, Shape, bar_interval, payload
 
 NAME = "okx"
 BARS = dict(zip(Interval, ("1m", "5m", "15m", "1H", "4H", "1Dutc", "1Wutc"), strict=True))
@@ -76,10 +69,10 @@ BULK_CALLS: Mapping[Dataset, tuple[str, Query, str]] = {
     Dataset.FUNDING_FORECASTS: ("/api/v5/public/funding-rate", {"instId": "ANY"}, "funding_rate"),
     Dataset.OPEN_INTEREST: ("/api/v5/public/open-interest", {"instType": "SWAP"}, "open_interest"),
 }
-# Path and scope of what is read page by page.
-RECENT_CANDLES = ("/api/v5/market/candles", "candles")
-OLDER_CANDLES = ("/api/v5/market/history-candles", "history_candles")
-FUNDING_HISTORY = ("/api/v5/public/funding-rate-history", "funding_history")
+# What is read page by page.
+RECENT_CANDLES: Endpoint = ("/api/v5/market/candles", "candles")
+OLDER_CANDLES: Endpoint = ("/api/v5/market/history-candles", "history_candles")
+FUNDING_HISTORY: Endpoint = ("/api/v5/public/funding-rate-history", "funding_history")
 
 # Documented calls per address in two seconds; each endpoint has a budget of its own. The funding history allows 10 for
 # EACH instrument and any number over many. One job makes 7 at most (three months of hourly payments, 400 a page, and
@@ -125,12 +118,6 @@ def _followed(origin: Payload) -> Iterator[tuple[Fields, Instrument]]:
 def _only_instrument(job: Job) -> Instrument:
     (instrument,) = job.instruments
     return instrument
-
-
-def _candle_interval(job: Job) -> Interval:
-    if job.interval is None:
-        raise ValueError("a candle job needs an interval")
-    return job.interval
 
 
 # --------------------------------------------------------------------------- instruments
@@ -288,7 +275,7 @@ def _funding_terms(origin: Payload, row: Fields, instrument: Instrument) -> Reco
 def parse_candles(origin: Payload) -> Sequence[Item]:
     """Return the bars oldest first; a bar is closed only when the venue confirms it with "1"."""
     bars = sorted(_bars(origin.body), key=lambda bar: bar.millis("ts"))
-    subject = _only_instrument(origin.job), _candle_interval(origin.job)
+    subject = _only_instrument(origin.job), bar_interval(origin.job)
     return [converted(origin, bar, _candle, *subject) for bar in bars]
 
 
@@ -358,39 +345,12 @@ def _funding_rate(origin: Payload, row: Fields, instrument: Instrument) -> Fundi
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Series:
-    """Rows in time of one instrument, and how to ask for them."""
-
-    query: Query
-    spacing: Interval  # rows are never closer than this (an unexpected row in between costs one more call)
-    page: int  # most rows a call
-    rows: Callable[[bytes], Iterable[Fields]]
-    time_key: str
-
-    def params(self, since: datetime | None, cursor: datetime | None) -> Query:
-        """Return the query for the newest rows before the cursor, no more than [since, cursor) can hold."""
-        if cursor is None:
-            return {**self.query, "limit": self.page}
-        wanted = self.page if since is None else min(self.page, bar_count(since, cursor, self.spacing))
-        # `after` excludes its own millisecond: a fraction of one is rounded up, so that no row before it is lost.
-        return {**self.query, "limit": wanted, "after": to_millis(cursor + timedelta(microseconds=999))}
-
-
-def _older(times: Sequence[datetime], cursor: datetime | None) -> datetime:
-    """Return the oldest of the times, where the next page begins; it must lie before the cursor asked for."""
-    oldest = min(times)
-    if cursor is not None and oldest >= cursor:  # asking again would never end
-        raise PayloadError(f"no row is older than {cursor.isoformat()}, as asked for", "$.data")
-    return oldest
-
-
 def _candle_scopes(job: Job) -> list[str]:
     """Return the scope of each call for bars: the recent ones first, then what only the history has."""
     recent = -(-RECENT_BARS // CANDLE_PAGE)
     if job.since is None or job.until is None:
         return [RECENT_CANDLES[1]] * (recent + 1)
-    pages = -(-bar_count(job.since, job.until, _candle_interval(job)) // CANDLE_PAGE)
+    pages = -(-bar_count(job.since, job.until, bar_interval(job)) // CANDLE_PAGE)
     if pages <= 1:
         return [RECENT_CANDLES[1]] * pages
     older = max(0, pages - recent)
@@ -419,7 +379,7 @@ DATASETS: Mapping[Dataset, tuple[Shape, Parser]] = {
 }
 
 
-class OkxCollector:
+class OkxCollector(Collector):
     """OKX perpetual swaps over public REST."""
 
     name: ClassVar[str] = NAME
@@ -435,18 +395,6 @@ class OkxCollector:
     def check(answer: Answer) -> None:
         """Raise the VenueError that an answer stands for, whatever its HTTP status; return for a good one."""
         check_envelope(answer, NAME)
-
-    @staticmethod
-    def used_weight(answer: Answer) -> Mapping[str, int]:
-        """Return nothing: no header of the venue tells what is used."""
-        del answer
-        return {}
-
-    @staticmethod
-    def told_limits(payload: Payload) -> Sequence[Limit]:
-        """Return nothing: the provider tells no limits."""
-        del payload
-        return ()
 
     @staticmethod
     def calls(job: Job) -> Sequence[Cost]:
@@ -477,37 +425,28 @@ class OkxCollector:
 
     def _fetch_candles(self, job: Job) -> Iterable[Payload]:
         """Read bars; without `since`, as far back as /market/candles reaches (1440 bars)."""
-        interval = _candle_interval(job)
-        query: Query = {"instId": _only_instrument(job).venue_symbol, "bar": BARS[interval]}
-        series = _Series(query=query, spacing=interval, page=CANDLE_PAGE, rows=_bars, time_key="ts")
-        if job.since is None:
-            return self._read_back(job, (RECENT_CANDLES,), series, since=None)
-        return self._read_back(job, (RECENT_CANDLES, OLDER_CANDLES), series, since=_first_open(job.since, interval))
+        interval = bar_interval(job)
+        series = Series(
+            endpoints=(RECENT_CANDLES,) if job.since is None else (RECENT_CANDLES, OLDER_CANDLES),
+            query={"instId": _only_instrument(job).venue_symbol, "bar": BARS[interval]},
+            spacing=interval,
+            page=CANDLE_PAGE,
+            rows=_bars,
+            time_key="ts",
+        )
+        return read_back(job, self._get, series, since=None if job.since is None else _first_open(job.since, interval))
 
     def _fetch_funding(self, job: Job) -> Iterable[Payload]:
         """Read payments; without `since`, all that the venue keeps (three months)."""
-        query: Query = {"instId": _only_instrument(job).venue_symbol}
-        series = _Series(query=query, spacing=Interval.H1, page=FUNDING_PAGE, rows=_rows, time_key="fundingTime")
-        return self._read_back(job, (FUNDING_HISTORY,), series, since=job.since)
-
-    def _read_back(
-        self, job: Job, calls: Sequence[tuple[str, str]], series: _Series, *, since: datetime | None
-    ) -> Iterable[Payload]:
-        """Return the pages of [since, job.until), oldest first; each call goes on where the one before was empty."""
-        pages: list[Payload] = []
-        cursor = job.until
-        for path, scope in calls:
-            while cursor is None or since is None or cursor > since:
-                page = self._get(job, path, series.params(since, cursor), scope)
-                pages.append(page)
-                try:
-                    times = [row.millis(series.time_key) for row in series.rows(page.body)]
-                except PayloadError:
-                    return reversed(pages)  # the parser fails on the first of them, this page, and it is kept
-                if not times:
-                    break
-                cursor = _older(times, cursor)
-        return reversed(pages)
+        series = Series(
+            endpoints=(FUNDING_HISTORY,),
+            query={"instId": _only_instrument(job).venue_symbol},
+            spacing=Interval.H1,
+            page=FUNDING_PAGE,
+            rows=_rows,
+            time_key="fundingTime",
+        )
+        return read_back(job, self._get, series, since=job.since)
 
     def _get(self, job: Job, path: str, params: Query, scope: str) -> Payload:
         return payload(job, self._http.get(path, params, Cost(scope=scope)))

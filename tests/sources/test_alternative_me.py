@@ -1,31 +1,27 @@
 """The Fear & Greed Index over payloads in the documented shape."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueUnreachable
-from collector.records import Answer, Dataset, Job, Payload, Reject, RejectReason, Sentiment
+from collector.records import Dataset, Job, Reject, RejectReason, Sentiment
 from collector.sources.alternative_me import AlternativeMeCollector
 from collector.sources.base import Cost
+from tests.sources.samples import Samples
 
-PAYLOADS = Path(__file__).parents[1] / "payloads" / "alternative_me"
 RECEIVED = datetime(2026, 1, 1, 23, 0, tzinfo=UTC)
+SAMPLES = Samples(AlternativeMeCollector, RECEIVED)
+answer = SAMPLES.answer
 JOB = Job(source="alternative_me", dataset=Dataset.SENTIMENT)
 
 
 def body(situation):
-    return (PAYLOADS / f"sentiment__{situation}.json").read_bytes()
+    return SAMPLES.body(f"sentiment__{situation}")
 
 
 def parse(situation):
-    origin = Payload(job=JOB, status=200, body=body(situation), received_at=RECEIVED)
-    return list(AlternativeMeCollector.parsers[Dataset.SENTIMENT](origin))
-
-
-def answer(content, status=200):
-    return Answer(status=status, headers={}, body=content, received_at=RECEIVED)
+    return SAMPLES.parse(Dataset.SENTIMENT, situation)
 
 
 def day(year, month, number):
@@ -67,11 +63,13 @@ def test_an_error_that_comes_with_200_is_an_error() -> None:
 
 @pytest.mark.parametrize("situation", ["normal", "empty", "zero"])
 def test_good_answers_pass_the_check(situation) -> None:
-    AlternativeMeCollector.check(answer(body(situation)))
+    assert AlternativeMeCollector.check(answer(body(situation))) is None
 
 
 def test_what_is_no_json_is_left_to_the_parser() -> None:
-    AlternativeMeCollector.check(answer(b"<html>"))
+    assert AlternativeMeCollector.check(answer(b"<html>")) is None
+    with pytest.raises(PayloadError):
+        AlternativeMeCollector.parsers[Dataset.SENTIMENT](SAMPLES.payload(JOB, b"<html>"))
 
 
 @pytest.mark.parametrize(

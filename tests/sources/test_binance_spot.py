@@ -2,32 +2,31 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from collector.clock import from_millis
 from collector.errors import RateLimited, RequestRejected
 from collector.records import (
-    Answer,
     Candle,
     Dataset,
     Instrument,
     InstrumentListing,
     Interval,
-    Job,
     Kind,
     OrderBook,
-    Payload,
     RejectReason,
     Ticker,
 )
 from collector.sources.base import Cost, Limit
 from collector.sources.binance_spot import BinanceSpotCollector
+from tests.sources.samples import Samples
 
 D = Decimal
-PAYLOADS = Path(__file__).parents[1] / "payloads" / "binance_spot"
 RECEIVED = datetime(2025, 10, 9, 9, 1, 30, tzinfo=UTC)  # 30 s into the bar of 1760000460000
+SAMPLES = Samples(BinanceSpotCollector, RECEIVED)
+body, answer, payload_of = SAMPLES.body, SAMPLES.answer, SAMPLES.payload
+job_for, parse = SAMPLES.job, SAMPLES.parse
 
 
 def pair(base, quote="USDT"):
@@ -35,24 +34,6 @@ def pair(base, quote="USDT"):
 
 
 AAA, BBB = pair("AAA"), pair("BBB")
-
-
-def body(name):
-    return (PAYLOADS / f"{name}.json").read_bytes()
-
-
-def job_for(dataset, *instruments, **changes):
-    return Job(source="binance_spot", dataset=dataset, instruments=instruments, **changes)
-
-
-def parse(dataset, situation, *instruments, **changes):
-    origin = Payload(
-        job=job_for(dataset, *instruments, **changes),
-        status=200,
-        body=body(f"{dataset}__{situation}"),
-        received_at=RECEIVED,
-    )
-    return list(BinanceSpotCollector.parsers[dataset](origin))
 
 
 def test_a_pair_is_listed_with_its_steps_and_without_a_date() -> None:
@@ -82,9 +63,7 @@ def test_an_empty_list_of_pairs_and_steps_of_zero_are_values() -> None:
 
 
 def test_the_limit_of_weight_is_read_from_the_list_of_pairs() -> None:
-    origin = Payload(
-        job=job_for(Dataset.INSTRUMENTS), status=200, body=body("instruments__normal"), received_at=RECEIVED
-    )
+    origin = payload_of(job_for(Dataset.INSTRUMENTS), body("instruments__normal"))
     assert BinanceSpotCollector.told_limits(origin) == [
         Limit(scope="weight", capacity=6000, window=timedelta(minutes=1))
     ]
@@ -168,17 +147,13 @@ def test_a_bar_without_trades_has_zero_volume_and_an_empty_page_no_bars() -> Non
     assert parse(Dataset.CANDLES, "empty", AAA, interval=Interval.M1) == []
 
 
-def answer(name, status):
-    return Answer(status=status, headers={}, body=body(name), received_at=RECEIVED)
-
-
 def test_errors_come_in_the_envelope_of_all_binance_hosts() -> None:
     with pytest.raises(RequestRejected) as gone:
-        BinanceSpotCollector.check(answer("error__symbol", 400))
+        BinanceSpotCollector.check(answer(body("error__symbol"), 400))
     assert gone.value.symbol_gone
     assert gone.value.source == "binance_spot"
     with pytest.raises(RateLimited) as ban:
-        BinanceSpotCollector.check(answer("error__ban", 418))
+        BinanceSpotCollector.check(answer(body("error__ban"), 418))
     assert (ban.value.banned, ban.value.retry_at) == (True, from_millis(1760000600000))
 
 
@@ -197,7 +172,7 @@ class Sdk:
 
         use(Methods())
         self.asked.append((*made[0], cost))
-        return Answer(status=200, headers={}, body=self.bodies.pop(0), received_at=RECEIVED)
+        return answer(self.bodies.pop(0))
 
 
 def asked(job, *bodies):
@@ -254,6 +229,5 @@ def test_other_datasets_are_not_offered() -> None:
 
 
 def test_the_used_weight_is_the_header() -> None:
-    told = Answer(status=200, headers={"x-mbx-used-weight-1m": "42"}, body=b"[]", received_at=RECEIVED)
-    assert BinanceSpotCollector.used_weight(told) == {"weight": 42}
-    assert BinanceSpotCollector.used_weight(answer("order_books__normal", 200)) == {}
+    assert BinanceSpotCollector.used_weight(answer(b"[]", headers={"x-mbx-used-weight-1m": "42"})) == {"weight": 42}
+    assert BinanceSpotCollector.used_weight(answer(body("order_books__normal"))) == {}

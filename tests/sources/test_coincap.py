@@ -3,39 +3,28 @@
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
 from collector import validate
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueUnreachable
-from collector.records import Answer, Asset, Batch, Dataset, Job, MarketSnapshot, Payload, Reject, RejectReason
+from collector.records import Asset, Batch, Dataset, Job, MarketSnapshot, Reject, RejectReason
 from collector.sources.base import Cost
 from collector.sources.coincap import CoincapCollector
+from tests.sources.samples import Samples
 
-PAYLOADS = Path(__file__).parents[1] / "payloads" / "coincap"
 RECEIVED = datetime(2026, 1, 1, 0, 0, 2, tzinfo=UTC)
+SAMPLES = Samples(CoincapCollector, RECEIVED)
+body, answer, payload_of = SAMPLES.body, SAMPLES.answer, SAMPLES.payload
 MADE = datetime(2026, 1, 1, 0, 0, 0, 250_000, tzinfo=UTC)  # 1767225600250, the time in the payloads
 MARKETS = Job(source="coincap", dataset=Dataset.MARKETS, limit=3)
 LISTING = Job(source="coincap", dataset=Dataset.LISTING)
 D = Decimal
 
 
-def body(name):
-    return (PAYLOADS / f"{name}.json").read_bytes()
-
-
 def parse(name):
     job = LISTING if name.startswith("listing") else MARKETS
     return list(CoincapCollector.parsers[job.dataset](payload_of(job, body(name))))
-
-
-def payload_of(job, content):
-    return Payload(job=job, status=200, body=content, received_at=RECEIVED)
-
-
-def answer(content, status=200):
-    return Answer(status=status, headers={}, body=content, received_at=RECEIVED)
 
 
 def asset(asset_id, symbol, name):
@@ -144,7 +133,7 @@ def test_rows_in_the_documented_shape_are_believed():
 
 @pytest.mark.parametrize("situation", ["markets__normal", "markets__empty", "listing__normal", "listing__empty"])
 def test_good_answers_pass_the_check(situation):
-    CoincapCollector.check(answer(body(situation)))
+    assert CoincapCollector.check(answer(body(situation))) is None
 
 
 def test_the_retired_version_is_no_limit_that_passes_when_one_waits():

@@ -513,7 +513,7 @@ def test_a_rate_limit_carries_the_moment_that_retry_after_names(headers, retry_a
 
 @pytest.mark.parametrize("dataset", sorted(CoingeckoCollector.parsers))
 def test_a_good_answer_passes_the_check(dataset):
-    CoingeckoCollector.check(answer((PAYLOADS / f"{dataset}__normal.json").read_bytes(), 200))
+    assert CoingeckoCollector.check(answer((PAYLOADS / f"{dataset}__normal.json").read_bytes(), 200)) is None
 
 
 # --------------------------------------------------------------------------- calls

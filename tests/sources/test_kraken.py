@@ -4,20 +4,17 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
 from collector.clock import ManualClock
 from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueUnreachable
 from collector.records import (
-    Answer,
     Candle,
     Dataset,
     Instrument,
     InstrumentListing,
     Interval,
-    Job,
     Kind,
     OrderBook,
     Payload,
@@ -27,10 +24,13 @@ from collector.records import (
 from collector.resilience.quota import Quota
 from collector.sources.base import Cost
 from collector.sources.kraken import KrakenCollector
+from tests.sources.samples import Samples
 
 D = Decimal
-PAYLOADS = Path(__file__).parents[1] / "payloads" / "kraken"
 RECEIVED = datetime(2026, 1, 1, 0, 2, 30, tzinfo=UTC)  # half a minute into the bar of 1767225720
+SAMPLES = Samples(KrakenCollector, RECEIVED)
+body, answer, payload_of = SAMPLES.body, SAMPLES.answer, SAMPLES.payload
+job_for, parse = SAMPLES.job, SAMPLES.parse
 
 
 def pair(base, quote, key):
@@ -38,24 +38,6 @@ def pair(base, quote, key):
 
 
 BTC, ETH = pair("BTC", "USD", "XXBTZUSD"), pair("ETH", "USD", "XETHZUSD")
-
-
-def body(name):
-    return (PAYLOADS / f"{name}.json").read_bytes()
-
-
-def job_for(dataset, *instruments, **changes):
-    return Job(source="kraken", dataset=dataset, instruments=instruments, **changes)
-
-
-def parse(dataset, situation, *instruments, **changes):
-    origin = Payload(
-        job=job_for(dataset, *instruments, **changes),
-        status=200,
-        body=body(f"{dataset}__{situation}"),
-        received_at=RECEIVED,
-    )
-    return list(KrakenCollector.parsers[dataset](origin))
 
 
 def test_a_pair_is_listed_under_the_name_everybody_uses_and_asked_for_by_the_oldest() -> None:
@@ -93,7 +75,7 @@ def test_status_category_and_absent_fields() -> None:
 def test_of_two_pairs_with_one_name_the_first_stays_and_the_other_is_told_of() -> None:
     (row,) = json.loads(body("instruments__zero"))["result"].values()
     text = json.dumps({"error": [], "result": {"AAAUSD": row, "AAAZUSD": row}}).encode()
-    origin = Payload(job=job_for(Dataset.INSTRUMENTS), status=200, body=text, received_at=RECEIVED)
+    origin = payload_of(job_for(Dataset.INSTRUMENTS), text)
     first, other = KrakenCollector.parsers[Dataset.INSTRUMENTS](origin)
     assert (first.instrument.id, first.instrument.venue_symbol) == ("kraken:AAA-USD:spot", "AAAUSD")
     assert (other.reason, other.row) == (RejectReason.INCONSISTENT, "AAAZUSD")
@@ -222,7 +204,7 @@ def test_the_answer_about_another_pair_is_refused() -> None:
 
 
 def check(name, status=200):
-    KrakenCollector.check(Answer(status=status, headers={}, body=body(name), received_at=RECEIVED))
+    KrakenCollector.check(answer(body(name), status))
 
 
 def test_errors_come_with_status_200() -> None:
@@ -243,7 +225,7 @@ def test_errors_come_with_status_200() -> None:
 
 @pytest.mark.parametrize("name", ["error__warning", "candles__normal", "tickers__empty", "instruments__normal"])
 def test_warnings_and_good_answers_pass(name) -> None:
-    check(name)
+    assert KrakenCollector.check(answer(body(name))) is None
 
 
 @pytest.mark.parametrize(
@@ -252,7 +234,7 @@ def test_warnings_and_good_answers_pass(name) -> None:
 )
 def test_a_status_counts_where_there_is_no_envelope(status, kind) -> None:
     with pytest.raises(kind):
-        KrakenCollector.check(Answer(status=status, headers={}, body=b"<html>", received_at=RECEIVED))
+        KrakenCollector.check(answer(b"<html>", status))
 
 
 def test_an_address_that_is_not_served_switches_off_whatever_the_envelope_says() -> None:
@@ -266,7 +248,7 @@ def asked(job, name):
     class Wire:
         def get(self, path, params, cost):
             made.append((path, dict(params), cost))
-            return Answer(status=200, headers={}, body=body(name), received_at=RECEIVED)
+            return answer(body(name))
 
     assert len(list(KrakenCollector(Wire()).fetch(job))) == 1
     assert KrakenCollector.calls(job) == [made[0][2]]
@@ -312,8 +294,7 @@ def test_calls_are_a_second_apart_and_at_most_five_in_six_seconds() -> None:
 
 
 def test_nothing_is_told_about_limits_and_other_datasets_are_not_offered() -> None:
-    origin = Payload(job=job_for(Dataset.TICKERS, BTC), status=200, body=b"", received_at=RECEIVED)
-    assert KrakenCollector.told_limits(origin) == ()
-    assert KrakenCollector.used_weight(Answer(status=200, headers={}, body=b"", received_at=RECEIVED)) == {}
+    assert KrakenCollector.told_limits(payload_of(job_for(Dataset.TICKERS, BTC), b"")) == ()
+    assert KrakenCollector.used_weight(answer(b"")) == {}
     with pytest.raises(ValueError, match="no funding"):
         asked(job_for(Dataset.FUNDING, BTC), "tickers__empty")

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from collector.errors import AccessDenied, RateLimited, RequestRejected, VenueError, VenueUnreachable
+from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueError, VenueUnreachable
+from collector.parsing import decode_json
 from collector.sources.binance_futures import BinanceFuturesCollector
 from tests.sources.binance_futures.samples import FOLDER, NOON, RECEIVED, answer, body
 
@@ -114,11 +115,14 @@ GOOD = sorted(path.stem for path in FOLDER.glob("*.json") if not path.stem.endsw
 
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_answer_passes_the_check(name):
-    BinanceFuturesCollector.check(answer(200, body(name)))
+    assert BinanceFuturesCollector.check(answer(200, body(name))) is None
 
 
 def test_a_big_good_object_is_not_decoded_by_the_check():
-    BinanceFuturesCollector.check(answer(200, b'{"timezone":"UTC","symbols":[' + b" " * 3000 + b"broken"))
+    broken = b'{"timezone":"UTC","symbols":[' + b" " * 3000 + b"broken"
+    assert BinanceFuturesCollector.check(answer(200, broken)) is None
+    with pytest.raises(PayloadError):
+        decode_json(broken)
 
 
 @pytest.mark.parametrize(("header", "used"), [("1234", {"weight": 1234}), ("0", {"weight": 0}), ("", {}), ("-5", {})])

@@ -103,7 +103,7 @@ def test_a_wait_that_a_proxy_names_is_kept() -> None:
     ],
 )
 def test_a_good_or_unreadable_answer_passes_the_check(body: str) -> None:
-    OkxCollector.check(answer(body))
+    assert OkxCollector.check(answer(body)) is None
 
 
 def test_an_error_code_behind_the_data_is_found() -> None:
@@ -113,4 +113,6 @@ def test_an_error_code_behind_the_data_is_found() -> None:
 
 def test_an_answer_that_starts_well_is_judged_by_its_start_alone() -> None:
     """Listings and tickers are megabytes: they are decoded once, by the parser."""
-    OkxCollector.check(answer('{"code":"0","msg":"","data":[],"code":"51000"}'))
+    assert OkxCollector.check(answer('{"code":"0","msg":"","data":[],"code":"51000"}')) is None
+    with pytest.raises(RequestRejected, match="51000"):
+        OkxCollector.check(answer('{"msg":"","data":[],"code":"0","code":"51000"}'))

@@ -1,31 +1,12 @@
 """Simulated Binance futures on the wire: documented shapes, ranges, defaults and errors, over real loopback HTTP."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from collector.simulator import Market, Simulator
-from tests.unit.simulator_client import DAY, HOUR, MIDNIGHT, MINUTE, NOW, Client, frozen
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with frozen() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def market(simulator: Simulator) -> Market:
-    return simulator.market
-
-
-@pytest.fixture
-def client(simulator: Simulator) -> Iterator[Client]:
-    made = Client(simulator)
-    yield made
-    made.close()
+from collector.simulator import Market
+from tests.simulator.client import DAY, HOUR, MIDNIGHT, MINUTE, NOW, Client
 
 
 def binance(client: Client, path: str, **query: Any) -> Any:

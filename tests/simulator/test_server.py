@@ -4,31 +4,12 @@ import gzip
 import http.client
 import json
 import socket
-from collections.abc import Iterator
 from urllib.parse import urlencode
 
 import pytest
 
-from collector.simulator import Market, Simulator
-from tests.unit.simulator_client import Client, frozen
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with frozen() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def market(simulator: Simulator) -> Market:
-    return simulator.market
-
-
-@pytest.fixture
-def client(simulator: Simulator) -> Iterator[Client]:
-    made = Client(simulator)
-    yield made
-    made.close()
+from collector.simulator import Simulator
+from tests.simulator.client import Client
 
 
 def test_every_answer_is_marked_as_simulated_and_every_name_says_so(client: Client) -> None:

@@ -13,7 +13,7 @@ from collector.clock import SystemClock, from_millis
 from collector.simulator import Fault, Faults, Market, Simulator
 from collector.simulator.faults import KINDS, SCRIPTS
 from collector.simulator.wire import Request, Response
-from tests.unit.simulator_client import NOW, Client
+from tests.simulator.client import NOW, Client
 
 CLOCK = SystemClock()
 MARKET = Market(7, 45, binance_perpetuals=5, okx_swaps=5)

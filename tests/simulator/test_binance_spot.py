@@ -1,6 +1,5 @@
 """Simulated Binance spot on the wire: what differs from the futures host, the truth behind it, and its weights."""
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -8,27 +7,9 @@ import pytest
 
 from collector.simulator import Market, Simulator
 from collector.simulator.binance_spot import weight_of
-from tests.unit.simulator_client import DAY, HOUR, MIDNIGHT, MINUTE, NOW, Client, frozen
+from tests.simulator.client import DAY, HOUR, MIDNIGHT, MINUTE, NOW, Client
 
 D = Decimal
-
-
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[Simulator]:
-    with frozen() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def market(simulator: Simulator) -> Market:
-    return simulator.market
-
-
-@pytest.fixture
-def client(simulator: Simulator) -> Iterator[Client]:
-    made = Client(simulator)
-    yield made
-    made.close()
 
 
 def spot(client: Client, path: str, **query: Any) -> Any:
