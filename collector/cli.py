@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from collector import __version__
 from collector.errors import CollectorError, LockHeld, Verdict
@@ -45,9 +45,16 @@ def _split_psql(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return words[:place], words[place:]
 
 
+class Parser(argparse.ArgumentParser):
+    """Refuses words in one line, as every other error is told."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"collector: {message}; see {self.prog} --help\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="main.py",
         description="Collects crypto market data from public providers into PostgreSQL. Without a command: run.",
         epilog="No network? `python main.py demo` shows everything against simulated providers.",

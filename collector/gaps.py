@@ -31,13 +31,19 @@ def load_gaps(store: CoverageStore, prefix: str, now: datetime) -> Gaps:
     since = now - SNAPSHOTS_OVER
     snapshots = store.lost_jobs(since, prefix)
     if prefix and not windows and not snapshots:
-        raise ConfigError(f"{prefix}: no series begins like this; names are like okx:BTC-USDT:perp/1m")
+        raise ConfigError(f"SERIES: {prefix}: no series begins like this; names are like okx:BTC-USDT:perp/1m")
     return Gaps(now=now, prefix=prefix, windows=windows, snapshots=snapshots, cycles=store.lost_cycles(since))
 
 
 def bars_of(series: Series, window: Window) -> int | None:
     """Return how many bars a window has; None for funding, whose payments keep no grid."""
     return None if series.interval is None else (window.until - window.since) // series.interval.width
+
+
+def amount_of(series: Series, length: timedelta) -> str:
+    """Return a length of a series in its bars, or in hours for funding."""
+    unit, name = (timedelta(hours=1), "h") if series.interval is None else (series.interval.width, "bars")
+    return f"{length // unit:,} {name}"
 
 
 def as_json(gaps: Gaps) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Healing: turns missing windows whose turn has come into jobs, within what the providers' limits leave.
 
 The provider of the series is asked twice; then those that trade the same thing take turns with it. What the provider's
-history does not reach is asked of the others only. Windows are handed out as pending, the newest data first.
+history does not reach is asked of the others only. Windows are handed out as pending, the newest first, and each from
+its oldest bar on: what comes then lies before a hole, so that no indicator behind it has to be computed again.
 """
 
 from collections import defaultdict
@@ -243,11 +244,11 @@ def asked_for(job: Job, reason: str = "") -> Finding:
 
 
 def cut(series: Series, since: datetime, until: datetime, asked: Instrument, wanted: Instrument) -> Iterator[Job]:
-    """Yield the jobs that fetch [since, until) of a series, the newest first; `asked` is whose data it will be."""
+    """Yield the jobs that fetch [since, until) of a series, the oldest first; `asked` is whose data it will be."""
     width = until - since if series.interval is None else CHUNK_BARS * series.interval.width
-    end = until
-    while end > since:
-        start = max(since, end - width)
+    start = since
+    while start < until:
+        end = min(until, start + width)
         yield Job(
             source=asked.venue,
             dataset=series.dataset,
@@ -257,7 +258,7 @@ def cut(series: Series, since: datetime, until: datetime, asked: Instrument, wan
             until=end,
             stands_for=None if asked.id == wanted.id else wanted,
         )
-        end = start
+        start = end
 
 
 class Taken:

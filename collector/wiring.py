@@ -404,6 +404,7 @@ def follow_backfill(settings: Settings, request: Request, show: Callable[[str], 
             clock=SystemClock(stopping),
             show=show,
             stopping=stopping,
+            at_work=database.has_writer,
         )
 
 

@@ -35,7 +35,7 @@ from collector.storage.rows import clean
 Key = tuple[int, str, str]
 """(instrument_id, dataset, interval) of a series, as stored"""
 
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('collector coverage of ' || current_schema(), 0))"
+LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('collector coverage of ' || current_schema(), 0))"
 _REASON_CHARACTERS = 500
 
 
@@ -81,7 +81,7 @@ def settle_batches(
         )
         if told:
             found[_key(number, series)].append(told)
-    cursor.execute(_LOCK)
+    cursor.execute(LOCK)
     plain = {key: told[0][0] for key, told in found.items() if len(told) == 1 and _is_plain(told[0])}
     done = _lengthen(cursor, plain, cycle_id, now)
     apply(cursor, {key: told for key, told in found.items() if key not in done}, cycle_id=cycle_id, now=now)
@@ -253,7 +253,7 @@ class CoverageStore:
         names = {series.instrument for series in by_series}
         with self._database.transaction("mark windows") as connection:
             cursor = connection.connection.cursor()
-            cursor.execute(_LOCK)
+            cursor.execute(LOCK)
             cursor.execute(
                 "SELECT instrument, instrument_id FROM instruments WHERE instrument = ANY(%s)", (list(names),)
             )
@@ -321,7 +321,7 @@ class CoverageStore:
         with self._database.transaction("scan a series") as connection:
             cursor = connection.connection.cursor()
             cursor.execute("SET LOCAL statement_timeout = '10min'")
-            cursor.execute(_LOCK)
+            cursor.execute(LOCK)
             if interval:
                 width = Interval(interval).width
                 cursor.execute(_ISLANDS, {"width": width, "number": number, "interval": interval})

@@ -137,6 +137,11 @@ class Database:
             holder = connection.execute(_HOLDER).first()
         raise LockHeld(_describe_holder(holder._asdict() if holder else None, self.safe_url))
 
+    def has_writer(self) -> bool:
+        """Return whether somebody, here or elsewhere, holds the writer's lock."""
+        with self.reading("look for a collector") as connection:
+            return connection.execute(_HOLDER).first() is not None
+
     def upgrade(self) -> list[str]:
         """Bring the schema to this program's version and return the revisions applied, oldest first.
 

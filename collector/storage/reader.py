@@ -274,7 +274,8 @@ class Reader:
                 OR (j.stands_for IS NULL AND i.instrument = ANY(j.instruments))
             WHERE j.dataset = 'candles' AND j.rows_written > 0 AND j.since IS NOT NULL AND j.until IS NOT NULL
               AND j.cycle_id > coalesce((
-                SELECT cycle_id FROM cycles WHERE state = 'ok' OR report ->> 'uncomputed' = '0'
+                SELECT cycle_id FROM cycles
+                WHERE report ->> 'uncomputed' = '0' AND cadence <> 'backfill'  -- which computes none
                 ORDER BY cycle_id DESC LIMIT 1), 0)
               AND j.cycle_id > (SELECT max(cycle_id) FROM cycles) - :cycles
             """,

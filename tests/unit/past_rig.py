@@ -38,6 +38,8 @@ def at(minute):
 class Past(Stand):
     """A provider that holds these minutes; a test can make it fail."""
 
+    intervals = (Interval.M1,)
+
     def __init__(self, minutes, name="stand", **options):
         super().__init__(name, bases=("BTC",), **options)
         self.minutes = set(minutes)

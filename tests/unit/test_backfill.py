@@ -5,15 +5,15 @@ from datetime import timedelta
 
 import pytest
 
-from collector import backfill as backfill_module
-from collector.backfill import Request, follow
+from collector.backfill import Request, direct, follow
 from collector.clock import ManualClock
-from collector.coverage import Series
+from collector.coverage import ASKED_FOR, Series
 from collector.errors import ConfigError, VenueUnreachable
 from collector.records import Dataset, Interval
+from collector.storage.reader import Reader
 from tests.storage.samples import NOON
 from tests.unit.cycle_rig import perpetual
-from tests.unit.past_rig import BTC, MINUTE, NOW, SERIES, Past, at, heal, healer_of, opened, provider, wish
+from tests.unit.past_rig import BTC, MINUTE, NOW, SERIES, Past, at, heal, healer_of, hole, opened, provider, wish
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,8 @@ def test_a_range_is_fetched_whole_in_several_jobs_and_a_second_run_asks_for_noth
     assert bench.rows("SELECT count(*), count(DISTINCT cycle_id) FROM candles") == [(4000, 1)]
     again = bench.work(past).run(wish(0, 4000))
     assert (again.rows, len(past.fetched)) == (0, 3)
+    (spans,) = Reader(bench.database).uncomputed_spans().values()  # the collector computes indicators when it starts
+    assert (min(spans)[0], max(spans)[1]) == (at(0), at(3999))
 
 
 def test_only_what_is_not_held_is_asked_for(bench):
@@ -73,9 +75,9 @@ def test_a_page_that_fails_is_asked_for_once_more_and_then_named_with_its_error(
     past.on_fetch = refuse
     outcome = bench.work(past).run(wish(0, 4000))
     assert [(w.since, w.until, w.reason, w.attempts) for w in outcome.left] == [
-        (at(0), at(1000), "no answer within 15 s", 2)
+        (at(0), at(1500), "no answer within 15 s", 2)
     ]
-    assert outcome.rows == 3000
+    assert outcome.rows == 2500
     assert bench.rows("SELECT state FROM cycles WHERE cadence = 'backfill'") == [("partial",)]
 
 
@@ -88,15 +90,15 @@ def test_after_a_kill_the_range_goes_on_where_it_was(bench, monkeypatch):
             raise KeyboardInterrupt
         return real(cycle_id, batches[:1]) and real(cycle_id, batches)
 
-    monkeypatch.setattr(backfill_module, "GROUP_BATCHES", 1)
+    monkeypatch.setattr(direct, "GROUP_BATCHES", 1)
     monkeypatch.setattr(bench.writer, "write", dying)
     with pytest.raises(KeyboardInterrupt):
         bench.work(past).run(wish(0, 6000))
     monkeypatch.undo()
-    assert bench.windows() == [(0, 4500, "pending"), (4500, 6000, "observed")]
+    assert bench.windows() == [(0, 1500, "observed"), (1500, 6000, "pending")]
     bench.writer.abandon_running(NOW)
     bench.store.let_go()
-    assert bench.windows() == [(0, 4500, "missing"), (4500, 6000, "observed")]
+    assert bench.windows() == [(0, 1500, "observed"), (1500, 6000, "missing")]
     fresh = Past(range(6000))
     assert bench.work(fresh).run(wish(0, 6000)).rows == 4500
     assert bench.windows() == [(0, 6000, "observed")]
@@ -108,8 +110,44 @@ def test_a_stop_leaves_the_rest_missing_for_the_daemon_and_says_so(bench):
     outcome = bench.work(past).run(wish(0, 9000))
     assert outcome.interrupted
     assert outcome.rows == 1500
-    assert bench.windows() == [(0, 7500, "missing"), (7500, 9000, "observed")]
+    assert bench.windows() == [(0, 1500, "observed"), (1500, 9000, "missing")]
     assert len(bench.store.due(NOW, 10)) == 1
+
+
+def test_after_a_stop_only_what_is_under_way_is_waited_for_and_nothing_more_is_written(bench):
+    past = Past(range(12_000), parallelism=1)
+
+    def refuse(_job):
+        bench.stopping.set()
+        raise VenueUnreachable("closed by the stop", source="stand")
+
+    past.on_fetch = refuse
+    outcome = bench.work(past).run(wish(0, 12_000))
+    assert (len(past.fetched), outcome.rows) == (1, 0)
+    assert [(w.reason, w.attempts) for w in outcome.left] == [(ASKED_FOR, 0)]  # the stop is not the provider's failure
+    assert bench.rows("SELECT count(*) FROM jobs") == [(1,)]  # of the rig itself
+    assert bench.rows("SELECT state, jobs_skipped FROM cycles WHERE cadence = 'backfill'") == [("failed", 8)]
+    bench.stopping.clear()
+    past.on_fetch = None
+    assert bench.work(past).run(wish(0, 12_000)).rows == 12_000
+
+
+def test_no_more_than_a_few_jobs_share_the_limit_at_once(bench):
+    past, most = Past(range(15_000), parallelism=16), []
+    under_way, gate = set(), threading.Lock()
+
+    def count(job):
+        with gate:
+            under_way.add(job.since)
+            most.append(len(under_way))
+        gone.wait(0.01)
+        with gate:
+            under_way.discard(job.since)
+
+    gone = threading.Event()
+    past.on_fetch = count
+    assert bench.work(past).run(wish(0, 15_000)).rows == 15_000
+    assert 1 < max(most) <= direct.UNDER_WAY
 
 
 def test_progress_shows_share_rate_and_time_left(bench):
@@ -125,7 +163,7 @@ def test_a_range_before_the_listing_or_after_now_is_cut(bench):
     past = Past(range(50, 100))
     outcome = bench.work(past).run(wish(0, 100))
     assert (outcome.rows, outcome.left) == (50, [])
-    with pytest.raises(ConfigError, match=r"no bar of .* ended in this range, listed at 2026-01-31 12:50 UTC"):
+    with pytest.raises(ConfigError, match=r"no bar of .* \(listed at 2026-01-31 12:50 UTC\) ended between"):
         bench.work(past).run(wish(0, 50))
     late = Past(range(100_000))
     bench.work(late).run(Request(series=SERIES, since=NOW - 10 * MINUTE, until=NOW + 10 * MINUTE))
@@ -149,13 +187,6 @@ def test_another_provider_fills_what_the_own_one_does_not_have(bench):
     assert bench.rows("SELECT source FROM candles WHERE open_time = '2026-01-31 12:40Z'") == [("other",)]
 
 
-def test_a_provider_that_has_nothing_equal_is_refused_in_words(bench):
-    with pytest.raises(ConfigError, match="--source: other trades nothing that means the same"):
-        bench.work(Past([], name="other")).run(wish(0, 10, source="other"))
-    with pytest.raises(ConfigError, match="--source: 'nobody' is not enabled; use one of stand"):
-        bench.work(Past([])).run(wish(0, 10, source="nobody"))
-
-
 # --------------------------------------------------------------------------- beside a daemon
 
 
@@ -176,8 +207,31 @@ def test_beside_a_daemon_the_range_becomes_due_and_is_followed_until_it_is_held(
         show=bench.shown.append,
         stopping=threading.Event(),
     )
-    assert (outcome.left, outcome.held) == ([], 100 * MINUTE)
+    assert (outcome.left, outcome.held, outcome.rows) == ([], 100 * MINUTE, None)  # who asks counts in the database
+    assert bench.shown[-1].endswith("50 bars/s  0s left")
     assert clock.slept == [2.0]
+
+
+def test_a_hole_that_is_asked_for_keeps_its_reason_and_is_due_at_once(bench):
+    hole(bench, minutes=100, without=range(100), error="HTTP 500")
+    bench.stopping.set()
+    options = {"store": bench.store, "reader": bench.reader, "clock": bench.clock, "show": bench.shown.append}
+    outcome = follow(wish(0, 200), **options, stopping=bench.stopping)
+    assert [(w.since, w.until, w.reason, w.attempts) for w in outcome.left] == [
+        (at(0), at(100), "HTTP 500", 0),
+        (at(100), at(200), ASKED_FOR, 0),
+    ]
+    assert outcome.interrupted
+    assert len(bench.store.due(NOW, 10)) == 2
+
+
+def test_when_the_daemon_ends_nobody_waits_for_it(bench):
+    answers = iter([True, True, False])
+    options = {"store": bench.store, "reader": bench.reader, "clock": bench.clock, "show": bench.shown.append}
+    outcome = follow(wish(0, 100), **options, stopping=bench.stopping, at_work=lambda: next(answers))
+    assert bench.clock.slept == [2.0, 2.0]
+    assert [(w.since, w.until, w.reason) for w in outcome.left] == [(at(0), at(100), ASKED_FOR)]
+    assert not outcome.interrupted
 
 
 def test_a_source_cannot_be_chosen_for_a_daemon(bench):

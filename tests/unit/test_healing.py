@@ -120,12 +120,12 @@ def test_healing_takes_no_more_than_its_share_of_the_limit(bench):
     assert healer.jobs(NOW, 0) == []
 
 
-def test_long_windows_are_cut_into_jobs_the_newest_first():
+def test_long_windows_are_cut_into_jobs_the_oldest_first():
     jobs = list(cut(SERIES, at(0), at(3200), BTC, BTC))
     assert [((job.since - NOON) // MINUTE, (job.until - NOON) // MINUTE) for job in jobs] == [
-        (1700, 3200),
-        (200, 1700),
-        (0, 200),
+        (0, 1500),
+        (1500, 3000),
+        (3000, 3200),
     ]
 
 
@@ -220,7 +220,7 @@ def test_funding_is_asked_of_its_own_provider_only_and_in_one_piece(bench):
 # --------------------------------------------------------------------------- how much, and what first
 
 
-def test_the_newest_data_comes_first_whatever_its_series(bench):
+def test_the_newest_window_comes_first_whatever_its_series(bench):
     bench.know(ETH)
     other = Series(instrument=ETH.id, dataset=Dataset.CANDLES, interval=Interval.M1)
     want(bench, 0, 10)
@@ -228,8 +228,8 @@ def test_the_newest_data_comes_first_whatever_its_series(bench):
     want(bench, 100, 110, other)
     healer = healer_of(bench, provider(bench, []))
     assert [(job.instruments[0].base, *minutes([job])) for job in healer.jobs(NOW, 60)] == [
-        ("BTC", (500, 2000)),
-        ("BTC", (20, 500)),
+        ("BTC", (20, 1520)),
+        ("BTC", (1520, 2000)),
         ("ETH", (100, 110)),
         ("BTC", (0, 10)),
     ]
@@ -238,9 +238,9 @@ def test_the_newest_data_comes_first_whatever_its_series(bench):
 def test_what_there_was_no_room_for_stays_missing_and_comes_next(bench):
     want(bench, 0, 4000)
     healer = healer_of(bench, provider(bench, range(4000)), share=0.02, capacity=100)
-    assert minutes(heal(bench, healer, provider(bench, range(4000)), NOW)) == [(2500, 4000), (1000, 2500)]
-    assert bench.windows() == [(0, 1000, "missing"), (1000, 4000, "observed")]
-    assert minutes(heal(bench, healer, provider(bench, range(4000)), NOW)) == [(0, 1000)]
+    assert minutes(heal(bench, healer, provider(bench, range(4000)), NOW)) == [(0, 1500), (1500, 3000)]
+    assert bench.windows() == [(0, 3000, "observed"), (3000, 4000, "missing")]
+    assert minutes(heal(bench, healer, provider(bench, range(4000)), NOW)) == [(3000, 4000)]
 
 
 def test_one_provider_s_full_limit_does_not_hold_up_another(bench):
