@@ -130,8 +130,6 @@ def _plan(arguments: argparse.Namespace) -> int:
         _print_json({**asdict(proof), "fits": proof.fits, "simulated": settings.simulated})
     else:
         print(status.label(settings.simulated) + render_proof(proof))
-    for violation in proof.violations:
-        print(f"collector: {violation.text}", file=sys.stderr)
     return OK if proof.fits else USAGE
 
 

@@ -189,10 +189,12 @@ def _turns(name: str, cadence: CadenceSettings) -> Turns:
 
 def check_schedule(settings: Settings) -> None:
     """Raise ConfigError, one line, when the schedule cannot fit the limits of a provider."""
-    violations = build_proof(settings).violations
-    if violations:
-        more = f" (and {len(violations) - 1} more; see all with: python main.py plan)" if violations[1:] else ""
-        raise ConfigError(f"the schedule does not fit: {violations[0].text}{more}")
+    proof = build_proof(settings)
+    if not proof.fits:
+        first, *others = proof.violations
+        more = f" (and {len(others)} more; see all with: python main.py plan)" if others else ""
+        everything = f"; for all providers: {proof.nearest} fits" if proof.nearest else ""
+        raise ConfigError(f"the schedule does not fit: {first.text}{everything}{more}")
 
 
 def close_source(source: Source) -> None:

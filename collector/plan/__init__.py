@@ -13,8 +13,9 @@ from collector.plan.due import (
     plan_stage,
     stage_of,
 )
-from collector.plan.proof import Account, Line, Proof, Shares, Turns, Violation, prove
+from collector.plan.proof import Proof, Violation, prove
 from collector.plan.report import render_proof
+from collector.plan.schedule import Account, Line, Shares, Turns
 
 __all__ = [
     "LISTS",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector import providers, wiring
+from collector import cli, providers, wiring
 from collector.clock import ManualClock, to_millis
 from collector.config import Layer, cron_turns, load_settings
 from collector.demo import demo_layer
@@ -75,6 +75,99 @@ def test_all_cadences_are_lengthened_when_one_alone_does_not_help():
     assert proof.violations[0].text.endswith("market: every 10 min with hourly: every 2 h fits")
 
 
+def test_the_message_names_what_is_held_back_and_the_parts_add_up_to_the_limit():
+    # 10 000 less 500 is 9 500, less 950 is 8 550, a tenth of repeats on top of 7 772 makes 8 549.2.
+    shares = Shares(reserve=0.05, repeats=0.1, healing=0.1)
+    (violation,) = prove(TWO_CALLS, [every(5)], [account(limit(10_000, 31 * DAY))], assets=1, shares=shares).violations
+    assert (
+        "17 856 of 10 000 calls in a 31-day month, of which a schedule may plan 7 772 "
+        "(held back: 500 in reserve, 950 for healing, 778 for repeats); market: every 12 min fits"
+    ) in violation.text
+    assert 500 + 950 + 778 + 7_772 == 10_000
+
+
+def test_seconds_are_tried_before_minutes():
+    # 60 books every 20 s are 180 a minute, of 160: every 25 s makes 144.
+    books = task(Dataset.ORDER_BOOKS, Shape.EACH)
+    proof = prove(
+        [books], [every(1 / 3)], [account(limit(160, MINUTE), instruments=60)], assets=60, shares=NOTHING_KEPT
+    )
+    assert "180 of 160 calls in 1 min on average; market: every 25 s fits" in proof.violations[0].text
+
+
+def test_an_absurd_schedule_is_answered_with_interval_and_deadline_at_once():
+    # 750 calls, 20 a second: 37 whole seconds of waiting for the last ten.
+    tight = account(limit(40, timedelta(seconds=2)), calls=lambda _: [Cost(scope="calls")] * 750)
+    second = timedelta(seconds=1)
+    (violation,) = prove(
+        [task()], [Turns.on_grid("market", second, second)], [tight], assets=1, shares=NOTHING_KEPT
+    ).violations
+    assert "45 000 of 1 200 calls in 1 min on average, 40 in 2 s" in violation.text
+    assert violation.text.endswith("market: every 40 s, deadline 40 s fits")
+
+
+def test_several_broken_limits_of_one_scope_are_told_once_and_several_providers_get_one_schedule_for_all():
+    twice = account(limit(1, timedelta(seconds=1)), limit(5, timedelta(seconds=6)), limit(40, MINUTE))
+    other = Account(source="okx", plan="public", limits=[limit(1, MINUTE)], calls=twice.calls, instruments=1, listed=1)
+    fast = [every(1 / 60, deadline=MINUTE)]
+    tasks = [task(), Task(source="okx", dataset=Dataset.TICKERS, shape=Shape.WHOLE, cadence="market")]
+    proof = prove(tasks, fast, [twice, other], assets=1)
+    assert [violation.source for violation in proof.violations] == ["coingecko", "okx"]
+    # One call a minute, of which 0.9 x 0.9 / 1.1 may be planned: every 2 minutes (every 80 s is not on the grid).
+    assert proof.nearest == "market: every 2 min"
+    rendered = render_proof(proof)
+    assert [rendered.count(violation.text) for violation in proof.violations] == [1, 1]
+    assert rendered.endswith("for all providers: market: every 2 min fits")
+
+
+def test_what_becomes_due_within_a_day_must_fit_into_a_limit_of_a_day():
+    # 300 calls once in three days are 100 a day on average, but all of them on one day.
+    rare = account(limit(250, DAY), calls=lambda _: [Cost(scope="calls")] * 300)
+    proof = prove([task()], [every(3 * 1440)], [rare], assets=1, shares=NOTHING_KEPT)
+    assert "up to 300 calls become due in 1 d, in which 250 of 250 may be used" in proof.violations[0].text
+
+
+def test_a_limit_that_no_interval_keeps_is_told_so():
+    proof = prove(TWO_CALLS, [every(5)], [account(limit(1, 31 * DAY))], assets=1, shares=NOTHING_KEPT)
+    assert "no interval up to 31 d fits: raise the limit" in proof.violations[0].text
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    every_s=st.sampled_from([1, 5, 20, 60, 300, 900, 3600]),
+    capacity=st.integers(1, 3_000),
+    window_s=st.sampled_from([2, 60, 300, 31 * 86_400]),
+    calls=st.integers(1, 60),
+)
+def test_the_named_interval_fits_and_the_next_shorter_one_of_the_grid_does_not(every_s, capacity, window_s, calls):
+    only = [account(limit(capacity, timedelta(seconds=window_s)), calls=lambda _: [Cost(scope="calls")] * calls)]
+
+    refused = prove([task()], [Turns.on_grid("market", timedelta(seconds=every_s), 31 * DAY)], only, assets=1)
+    if refused.fits:
+        return
+    # By hand: seconds to 5, fives, minutes, quarters, hours, days.
+    grid = [1, 2, 3, 4, *range(5, 60, 5), *(60 * n for n in range(1, 60)), *(900 * n for n in range(4, 12))]
+    grid += [*(3600 * n for n in range(3, 24)), *(86_400 * n for n in range(1, 32))]
+    longer = [timedelta(seconds=value) for value in grid if value > every_s]
+    first = next((value for value in longer if fits_by_hand(value, calls, capacity, window_s)), None)
+    text = refused.violations[0].text
+    assert (f"market: every {told(first)} fits" in text) if first else ("no interval up to 31 d fits" in text)
+
+
+def fits_by_hand(every, calls, capacity, window_s):
+    """Work out by hand whether so many calls fit on average: a tenth each for reserve, healing and repeats."""
+    usable = max(1, capacity * 9 // 10) * 0.9 / 1.1 * (31 * 86_400 / window_s)
+    return -(-31 * DAY // every) * calls <= usable
+
+
+def told(value):
+    seconds = int(value.total_seconds())
+    size, unit = next(
+        (size, unit) for size, unit in ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds % size == 0
+    )
+    return f"{seconds // size} {unit}"
+
+
 def test_a_call_heavier_than_a_window_is_refused_before_it_can_fail():
     heavy = account(limit(30, MINUTE, "weight"), calls=lambda _: [Cost(scope="weight", weight=40)])
     proof = prove([task()], [every(5)], [heavy], assets=1)
@@ -87,20 +180,19 @@ def test_a_cycle_that_cannot_end_before_its_deadline_is_refused():
     tight = account(limit(10, MINUTE), instruments=60)
     proof = prove([books], [every(30)], [tight], assets=60, shares=NOTHING_KEPT)
     assert proof.lines[0].times["market"] == 5 * MINUTE
-    assert "takes 5 min, longer than its deadline of 4 min; deadline: 5 min fits" in proof.violations[0].text
+    assert "takes 5 min, longer than its deadline of 4 min; market: deadline 5 min fits" in proof.violations[0].text
+    assert proof.violations[0].text.endswith("or following 50 assets instead of 60 fits")  # five windows of ten
     assert prove([books], [every(30, deadline=5 * MINUTE)], [tight], assets=60, shares=NOTHING_KEPT).fits
 
 
 def test_cycles_that_share_a_window_wait_for_each_other():
-    # 6 calls each, 10 a minute: due together, the second has 4 at once and 2 when the first minute is over.
+    # 6 calls each, 10 a minute: due together, the second has 4 at once and 2 when the first minute is over. Either can
+    # be the second.
     tasks = [task(Dataset.ORDER_BOOKS, Shape.EACH), task(Dataset.OPEN_INTEREST, Shape.EACH, cadence="hourly")]
     turns = [every(5), every(60, "hourly")]
     shared = account(limit(10, MINUTE), instruments=6)
     line = prove(tasks, turns, [shared], assets=6, shares=NOTHING_KEPT).lines[0]
-    assert line.times == {"market": timedelta(0), "hourly": MINUTE} or line.times == {
-        "market": MINUTE,
-        "hourly": timedelta(0),
-    }
+    assert line.times == {"market": MINUTE, "hourly": MINUTE}
 
 
 def test_a_fast_cadence_that_uses_little_of_its_window_waits_for_nothing():
@@ -136,6 +228,20 @@ def test_an_impossible_schedule_is_refused_before_anything_starts():
     with pytest.raises(ConfigError, match="28 303 of 10 000 calls in a 31-day month") as refused:
         wiring.check_settings(impossible)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("words", [["plan"], ["plan", "--json"], ["run"], ["once"]])
+def test_each_command_says_once_that_the_schedule_does_not_fit(words, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COLLECTOR_CADENCES__MARKET__EVERY", "20s")
+    monkeypatch.setenv("COLLECTOR_LOGS__DIRECTORY", str(tmp_path / "logs"))
+    monkeypatch.setenv("COLLECTOR_DATA_DIR", str(tmp_path / "data"))
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    logged = "".join(file.read_text() for file in (tmp_path / "logs").rglob("*.log"))
+    assert (out + err + logged).count("2 655 of 2 400 weight in 1 min on average") == 1
+    assert (out + err).count("market: every 30 s fits") == 1
+    assert (err == "") == (words[0] == "plan")  # its report is the answer, not a complaint
+    assert not (tmp_path / "data").exists()
 
 
 # --------------------------------------------------------------------------- the proof against a simulated month
