@@ -14,7 +14,7 @@ from collector.clock import SystemClock
 from collector.config import Layer, Settings, explain, load_settings
 from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK, USAGE
-from collector.fallback import stand_in_record, translated
+from collector.fallback import stand_in, translated
 from collector.log import set_up_logging, tear_down_logging
 from collector.plan import render_proof
 from collector.records import CycleState, Dataset
@@ -143,7 +143,7 @@ def _replay(arguments: argparse.Namespace) -> int:
             database,
             arguments.cycle,
             parsers=parsers,
-            after_parse=stand_in_record,
+            after_parse=stand_in,
             skip=translated,
             write=arguments.write,
         )

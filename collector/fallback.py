@@ -12,7 +12,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from collector.records import Asset, Batch, Candle, Dataset, Instrument, Job, Kind, MarketSnapshot, Record
+from collector.records import Asset, Batch, Candle, Dataset, Instrument, Job, Kind, MarketSnapshot
+from collector.sources.base import in_window
 
 RANKING = "coingecko"  # the source whose ids, ranks and prices identify an asset
 TICKERS = "tickers"  # in the list of price providers: the venues themselves
@@ -88,16 +89,15 @@ def _matched(row: Listed) -> bool:
 
 
 def stand_in(batch: Batch) -> Batch:
-    """Return a batch that another venue gave with its candles as those of the instrument they fill."""
-    if batch.job.stands_for is None:
+    """Return a batch that another venue gave with its candles as those of the instrument they fill.
+
+    Bars outside of what was asked for are left out: those of the venue itself may be stored there.
+    """
+    wanted = batch.job.stands_for
+    if wanted is None:
         return batch
-    return replace(batch, records=tuple(stand_in_record(batch.job, item) for item in batch.records))
-
-
-def stand_in_record(job: Job, record: Record) -> Record:
-    """Return a record of a job, a candle as that of the instrument it fills."""
-    wanted = job.stands_for
-    return replace(record, instrument=wanted) if wanted is not None and isinstance(record, Candle) else record
+    bars = (item for item in batch.records if isinstance(item, Candle) and in_window(item.open_time, batch.job))
+    return replace(batch, records=tuple(replace(bar, instrument=wanted) for bar in bars))
 
 
 # --------------------------------------------------------------------------- prices

@@ -26,8 +26,8 @@ Parsers = Mapping[str, Mapping[Dataset, Parser]]
 Skip = Callable[[Job], bool]
 """Returns whether a job's rows were made of more than its answers, so that these alone do not give them again."""
 
-AfterParse = Callable[[Job, Record], Record]
-"""Files a record under the series that its job stands for; the same function as in a cycle."""
+AfterParse = Callable[[Batch], Batch]
+"""Files records under the series that their job stands for; the same function as in a cycle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +108,12 @@ def parsed(recorded: RecordedJob, parsers: Parsers, after_parse: AfterParse | No
                 if isinstance(item, Reject):
                     rejects.append(item)
                 else:
-                    records.append(item if after_parse is None else after_parse(job, item))
+                    records.append(item)
     except PayloadError as failure:
         error = str(failure)
     batch = Batch(job=job, records=tuple(records), rejects=tuple(rejects), state=recorded.state, error=error)
-    return validate.check(batch, now=recorded.finished_at)
+    checked = validate.check(batch, now=recorded.finished_at)
+    return checked if after_parse is None else after_parse(checked)
 
 
 def _believed(recorded: RecordedJob, batch: Batch) -> Batch:

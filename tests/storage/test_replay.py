@@ -11,7 +11,8 @@ from sqlalchemy import text
 from collector import cli, cli_commands
 from collector.clock import ManualClock, SystemClock
 from collector.errors import PayloadError, StorageError
-from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job, Kind, Payload, Reject, RejectReason
+from collector.fallback import stand_in
+from collector.records import Batch, Dataset, Instrument, Interval, Job, Kind, Payload, Reject, RejectReason
 from collector.replay import render, replay
 from collector.sources import SOURCES
 from collector.storage.answers import load_jobs
@@ -254,14 +255,8 @@ def test_a_filled_bar_is_replayed_under_the_series_it_stands_for(hand):
     wanted = replace(SWAP, venue="binance_futures", venue_symbol="BTCUSDT", contract_size=D(1))
     job = replace(JOB, stands_for=wanted)
 
-    def stand_in(given, record):
-        return replace(record, instrument=given.stands_for) if isinstance(record, Candle) else record
-
-    def file_under(batch):
-        return replace(batch, records=tuple(stand_in(job, record) for record in batch.records))
-
     cycle = hand.cycle((0, 101), job=JOB)  # so that both instruments are known
-    cycle = hand.cycle((0, 101), job=job, change=file_under)
+    cycle = hand.cycle((0, 101), job=job, change=stand_in)
     assert hand.replay(cycle, after_parse=stand_in).differences == ()
     assert [item.job for item in load_jobs(hand.database, cycle)] == [job]
 
@@ -270,17 +265,12 @@ def test_a_filled_bar_that_was_not_taken_beside_the_own_one_is_no_difference(han
     own = replace(SWAP, venue="binance_futures", venue_symbol="BTCUSDT", contract_size=D(1))
     job = replace(JOB, stands_for=own)
 
-    def stand_in(given, record):
-        return replace(record, instrument=given.stands_for)
-
     def as_binance(batch):
         return replace(batch, records=tuple(replace(item, instrument=own, source=own.venue) for item in batch.records))
 
     hand.cycle((0, 99))
     hand.cycle((0, 101), change=as_binance)
-    late = hand.cycle(
-        (0, 102), job=job, change=lambda batch: replace(batch, records=tuple(stand_in(job, r) for r in batch.records))
-    )
+    late = hand.cycle((0, 102), job=job, change=stand_in)
     assert hand.rows(
         "SELECT close FROM candles c JOIN instruments USING (instrument_id) WHERE venue = 'binance_futures'"
     ) == [(D(101),)]

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from collector.errors import StorageUnavailable
-from collector.fallback import stand_in_record, translated
+from collector.fallback import stand_in, translated
 from collector.records import CycleState
 from collector.replay import replay
 from collector.simulator.wire import Response
@@ -190,7 +190,7 @@ def test_bars_that_failed_come_from_the_venue_that_trades_the_same_in_the_same_c
     (line,) = [line for line in two_venues.log(report, "Collector") if "cycle_finished" in line]
     assert 'filled="3 from okx"' in line
     parsers = {name: kind.parsers for name, kind in SOURCES.items()}
-    assert replay(two_venues.database, report.cycle_id, parsers=parsers, after_parse=stand_in_record).differences == ()
+    assert replay(two_venues.database, report.cycle_id, parsers=parsers, after_parse=stand_in).differences == ()
 
 
 def test_prices_that_coingecko_does_not_give_come_from_coincap_under_our_ids(database, clock, tmp_path):
@@ -210,7 +210,7 @@ def test_prices_that_coingecko_does_not_give_come_from_coincap_under_our_ids(dat
         assert not {"xrp", "binance-coin"} & named
         assert rig.rows("SELECT 1 FROM assets WHERE source = 'coincap'") == []
         parsers = {name: kind.parsers for name, kind in SOURCES.items()}
-        found = replay(rig.database, report.cycle_id, parsers=parsers, after_parse=stand_in_record, skip=translated)
+        found = replay(rig.database, report.cycle_id, parsers=parsers, after_parse=stand_in, skip=translated)
         assert found.differences == ()
         simulator.interceptor = Outage("coin", "/")
         simulator.interceptor.before = lambda venue, *_: (

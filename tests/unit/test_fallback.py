@@ -97,6 +97,23 @@ def test_a_bar_that_stands_in_gets_the_wanted_instrument_and_keeps_its_source():
     assert stand_in(plain) is plain
 
 
+def test_bars_beside_what_was_asked_for_do_not_stand_in():
+    bars = tuple(samples.candle(minute) for minute in range(4))
+    job = Job(
+        source="okx",
+        dataset=Dataset.CANDLES,
+        instruments=(samples.BTC,),
+        interval=Interval.M1,
+        since=bars[1].open_time,
+        until=bars[3].open_time,
+        stands_for=item("x"),
+    )
+    assert [bar.open_time for bar in stand_in(Batch(job=job, records=bars)).records] == [
+        bars[1].open_time,
+        bars[2].open_time,
+    ]
+
+
 # --------------------------------------------------------------------------- prices
 
 
