@@ -33,7 +33,7 @@ def measured(process, database):
 def test_a_day_of_cycles_leaves_no_trace_in_the_process(migrated_url, clock, tmp_path, capsys, monkeypatch):
     # The other side lives in this process too: 64 000 keys of its noise are 18 MB, and each day that it remembers of
     # its 244 contracts 9 MB.
-    monkeypatch.setattr(series, "_CACHED_DAYS", 300)
+    monkeypatch.setattr(series, "_CACHED_DAYS", 250)
     real, process = SystemClock(), psutil.Process()
     database = Database(migrated_url, clock=clock)
     with (
