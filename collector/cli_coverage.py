@@ -26,14 +26,17 @@ from collector.config import Settings
 from collector.coverage import Series, State
 from collector.errors import ConfigError, LockHeld
 from collector.exits import NOT_ALL_WELL, OK
+from collector.fallback import RANKING
 from collector.log import set_up_logging
 from collector.records import CycleState, Dataset, Interval
 from collector.sources import SOURCES
 from collector.storage.asked_ranges import count_rows, take_back
 from collector.storage.coverage import CoverageStore
+from collector.storage.losses import load_outcomes
 from collector.storage.reader import Reader
 
 INTERRUPTED = 130
+OPEN = (State.MISSING, State.PENDING)
 MOST_TOLD = 100  # cycles of a demo in bad weather
 TAKE_BACK_S = 3
 QUIET_S = 10.0  # between lines of progress where nobody watches
@@ -183,12 +186,14 @@ class Screen:
 
 
 def weather(settings: Settings, began: datetime) -> str:
-    """Return what misbehaving providers cost the cycles since a moment, oldest first."""
+    """Return what misbehaving providers cost since a moment: by cycle, oldest first, and by dataset."""
     cycles = wiring.load_status(settings, cycles=MOST_TOLD).cycles
     with wiring.open_database(settings) as database:
         found = gaps.load_gaps(CoverageStore(database), "", SystemClock().now())
-    missing = Counter(window.source for _, window in found.windows if window.state is State.MISSING)
-    return demo.render_weather(settings, [cycle.folder for cycle in cycles if cycle.started_at >= began][::-1], missing)
+        outcomes = load_outcomes(database, began, ranking=RANKING)
+    missing = Counter((window.source, str(series.dataset)) for series, window in found.windows if window.state in OPEN)
+    folders = [cycle.folder for cycle in cycles if cycle.started_at >= began][::-1]
+    return demo.render_weather(settings, folders, outcomes, missing)
 
 
 def read_request(arguments: argparse.Namespace, now: datetime) -> Request:

@@ -14,8 +14,10 @@ from collector.errors import CollectorError
 from collector.printing import table
 from collector.simulator.venues import Simulator
 from collector.sources import SOURCES
+from collector.storage.losses import Outcomes
 
 SIMULATOR_START_S = 30
+BILL = ("provider", "dataset", "jobs", "failed", "snapshots lost", "open windows", "rows", "rows for others")
 
 
 def demo_layer() -> Layer:
@@ -91,20 +93,47 @@ def simulator_process(
                 tell(json.loads(rest))
 
 
-def render_weather(settings: Settings, folders: Sequence[str], missing: Mapping[str, int]) -> str:
-    """Return what faults cost: per cycle what was lost and what other providers gave, then what is still missing.
+def render_weather(
+    settings: Settings, folders: Sequence[str], outcomes: Sequence[Outcomes], missing: Mapping[tuple[str, str], int]
+) -> str:
+    """Return what faults cost: by cycle what failed and what was healed, by dataset what is lost and from whom it came.
 
-    `folders` are the log folders of the cycles to tell about; `missing` counts the windows not held by provider.
+    `folders` are the log folders of the cycles to tell about; `missing` counts the windows not held by provider and
+    dataset.
     """
     rows = []
     for name in folders:
         file = settings.logs.directory / name / "report.json"
         if name and file.exists():  # the folder of a cycle goes with age, or could not be made
             rows.append(_weather_row(json.loads(file.read_text(encoding="utf-8"))))
-    head = ("cycle", "cadence", "state", "calls", "repeated", "jobs lost", "rows refused", "rows healed", "from others")
-    left = ", ".join(f"{count} {source}" for source, count in sorted(missing.items())) or "none"
-    told = "\n".join(["what the weather cost:", *table(head, rows)])
-    return f"{told}\nwindows still to be healed: {left}; see them with: python main.py --demo gaps"
+    head = (
+        "cycle",
+        "cadence",
+        "state",
+        "calls",
+        "repeated",
+        "jobs failed",
+        "rows refused",
+        "rows healed",
+        "from others",
+    )
+    bill = [
+        (
+            *(item.source, item.dataset),
+            *map(str, (item.jobs, item.failed, item.lost, open_windows, item.rows, item.rows_for_others)),
+        )
+        for item in outcomes
+        if (open_windows := missing.get((item.source, item.dataset), 0)) or item.failed or item.rows_for_others
+    ]
+    lines = ["what the weather cost:", *table(head, rows), "", *table(BILL, bill)]
+    left = sum(missing.values())
+    return "\n".join(
+        [
+            *lines,
+            "snapshots lost were only there at that moment; open windows are asked for again, of others too.",
+            f"windows still to be healed: {left or 'none'}; see them with: python main.py --demo gaps",
+        ]
+    )
 
 
 def _weather_row(report: Mapping[str, Any]) -> tuple[str, ...]:

@@ -34,6 +34,29 @@ class LostCycle:
     started_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """How the jobs of one dataset ended at one provider."""
+
+    source: str
+    dataset: str
+    jobs: int
+    failed: int  # or not started; bars are asked for again, so one window may have failed several times
+    lost: int  # of those failed: what they asked for was only there at that moment
+    rows: int  # written
+    rows_for_others: int  # of those: in place of another provider
+
+
+def load_outcomes(database: Database, since: datetime, *, ranking: str) -> list[Outcomes]:
+    """Return how jobs ended in cycles started at or after `since`, by provider and dataset. Raises StorageUnavailable.
+
+    Asset prices of others than `ranking` are in its place.
+    """
+    with database.reading("read the ledger") as connection:
+        found = connection.execute(_OUTCOMES, {"since": since, "healed": [*_HEALED], "ranking": ranking})
+        return [Outcomes(**row._asdict()) for row in found]
+
+
 def load_lost_jobs(database: Database, since: datetime, prefix: str = "") -> list[LostJobs]:
     """Return which snapshots were not fetched in cycles started at or after `since`, the latest first.
 
@@ -72,6 +95,16 @@ _LOST_JOBS = text(
       AND j.state <> 'ok' AND j.dataset <> ALL(:healed)
       AND (:prefix = '' OR EXISTS (SELECT FROM unnest(j.instruments) AS n(name) WHERE starts_with(n.name, :prefix)))
     GROUP BY 1, 2, 3 ORDER BY max(c.started_at) DESC, 1, 2, 3
+    """
+)
+_OUTCOMES = text(
+    """
+    SELECT j.source, j.dataset, count(*) AS jobs, count(*) FILTER (WHERE j.state <> 'ok') AS failed,
+        count(*) FILTER (WHERE j.state <> 'ok' AND j.dataset <> ALL(:healed)) AS lost,
+        CAST(sum(j.rows_written) AS bigint) AS rows,
+        CAST(coalesce(sum(j.rows_written) FILTER (WHERE j.stands_for IS NOT NULL
+            OR (j.dataset = 'markets' AND j.source <> :ranking)), 0) AS bigint) AS rows_for_others
+    FROM cycles c JOIN jobs j USING (cycle_id) WHERE c.started_at >= :since GROUP BY 1, 2 ORDER BY 1, 2
     """
 )
 _LOST_CYCLES = text(

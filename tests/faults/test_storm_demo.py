@@ -22,6 +22,11 @@ def test_the_demo_survives_the_storm_and_tells_what_was_lost_and_healed(tmp_path
     rows = [line.split() for line in lines[start + 2 :] if line.split()[:1] and line.split()[0].isdecimal()]
     assert {row[1] for row in rows} == {"market", "hourly", "daily"}
     assert sum(int(row[5]) for row in rows) > 0, "a storm costs jobs"
+    head = next(place for place, line in enumerate(lines) if "snapshots lost" in line)
+    bill = [line.split() for line in lines[head + 1 :] if line.split()[:1] and line.split()[0] in SOURCES]
+    assert all(len(row) == 8 for row in bill)
+    assert any(int(row[4]) for row in bill), "snapshots are lost in a storm"
+    assert all(int(row[4]) <= int(row[3]) <= int(row[2]) for row in bill)
     assert any(line.startswith("windows still to be healed: ") for line in lines)
     assert any("the simulated providers misbehaved in " in line for line in lines)
 
