@@ -123,6 +123,7 @@ class CycleRunner:
         self._database_log = get_logger("Database")
         self._caught_up = False  # whether stored candles without indicators were looked for: a crash leaves some
         self._uncomputed: Touched = {}  # left by the last cycle
+        self._away = False  # the database, when last asked
         self._stopping = stopping or threading.Event()  # the clock's own event, so that it ends every wait too
 
     def stop(self) -> None:
@@ -167,12 +168,15 @@ class CycleRunner:
                 self._log.warning("cycle_abandoned", cycle=old, reason="its end could not be recorded")
             if rows := self._outage.bring_back():
                 self._database_log.warning("spool_returned", rows=rows)
-            number = self._writer.begin_cycle(
-                cadence, started_at, instance=self._instance, folder=name, simulated=self._simulated
+            number = self._noting(
+                lambda: self._writer.begin_cycle(
+                    cadence, started_at, instance=self._instance, folder=name, simulated=self._simulated
+                )
             )
         except StorageUnavailable as error:
             if cadence not in self._remembered:
                 raise
+            self._away = True
             self._database_log.error("database_away", reason=str(error), remedy="what is observed goes to the spool")
             run = Run(0, cadence, folder, tallies, started_at)
             run.storage_failed, run.away_until = True, math.inf
@@ -371,13 +375,22 @@ class CycleRunner:
         """
         for attempt in range(1, STORE_ATTEMPTS):
             try:
-                return store()
+                return self._noting(store)
             except StorageUnavailable as error:
                 if isinstance(error, StorageLocked) and not locked:
                     raise
+                self._away = self._away or not isinstance(error, StorageLocked)
                 self._database_log.warning(event, attempt=attempt, reason=str(error))
                 self._clock.sleep(STORE_PAUSE_S * 2 ** (attempt - 1))
-        return store()
+        return self._noting(store)
+
+    def _noting(self, store: Callable[[], T]) -> T:
+        """Return what `store` returns; the first time that it does after the database was away, say so."""
+        result = store()
+        if self._away:
+            self._away = False
+            self._database_log.warning("database_is_back")
+        return result
 
     def _keep_budgets(self, *, now: bool = False) -> None:
         if self._budgets is not None:

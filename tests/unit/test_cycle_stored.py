@@ -102,11 +102,13 @@ def test_a_connection_that_breaks_in_the_middle_of_a_write_costs_nothing(databas
     with stand_rig(database, clock, tmp_path, stand, scrutiny=None) as rig:  # which would be the first to be cut
         report = rig.run()
         breaker.join()
-        repeated = [line for line in rig.log(report, "Database") if "write_repeated" in line]
+        lines = rig.log(report, "Database")
+        repeated = [line for line in lines if "write_repeated" in line]
         stored = rig.rows("SELECT count(*) FROM candles")
     assert report.state is CycleState.OK
     assert stored == [(6,)]
     assert len(repeated) == 1
+    assert sum("database_is_back" in line for line in lines[lines.index(repeated[0]) :]) == 1
     assert clock.slept == [1.0]
 
 
