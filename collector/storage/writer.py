@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from collector.errors import IllegalTransition
 from collector.records import Batch, CycleReport, CycleState, IndicatorBlock, WriteResult
-from collector.storage import coverage, indicator_rows, ledger, timeseries
+from collector.storage import announce, coverage, indicator_rows, ledger, timeseries
 from collector.storage.database import Database
 from collector.storage.instrument_ids import InstrumentIds
 from collector.storage.merge import Cursor, ensure_staging
@@ -129,6 +129,7 @@ class Writer:
             refused = [[*batch.rejects, *result.rejects] for batch, result in zip(batches, results, strict=True)]
             ledger.write_rejects(cursor, now, jobs, refused)
             ledger.write_payloads(cursor, jobs, bodies)
+            announce.announce(cursor, cycle_id, announce.of_batches(groups, batches, results, now))
         return results
 
     def write_indicators(self, cycle_id: int, blocks: Sequence[IndicatorBlock]) -> int:
@@ -145,7 +146,9 @@ class Writer:
         now = self._database.clock.now()
         with self._transaction("write indicators", ["indicators"]) as (_, cursor):
             numbers = self._ids.of(cursor, [block.instrument for block in filled], now)
-            return indicator_rows.merge(cursor, filled, numbers, cycle_id=cycle_id, computed_at=now)
+            changed = indicator_rows.merge(cursor, filled, numbers, cycle_id=cycle_id, computed_at=now)
+            announce.announce(cursor, cycle_id, announce.of_blocks(filled, changed, now))
+            return changed
 
     # ------------------------------------------------------------------ universe
 
