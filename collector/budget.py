@@ -55,6 +55,10 @@ class BudgetKeeper:
         for name, item in self._providers.items():
             item.venue.quota.restore(self._store.load_budgets(name, item.account))
         self._obey(self._store.load_states())
+        self.watch()
+
+    def watch(self) -> None:
+        """Store every pause as it comes, whatever came before; `start` does it too."""
         for item in self._providers.values():
             item.venue.on_pause = self._met
 

@@ -84,8 +84,10 @@ def _whole(least: int, most: int = 1_000_000) -> Callable[[str], int]:
 
 
 def _add_collecting(commands: Any) -> None:
-    command = commands.add_parser("run", help="collect on the schedule until Ctrl+C (the default)")
+    command = commands.add_parser("run", help="collect on the schedule and serve the API until Ctrl+C (the default)")
     command.set_defaults(command="run")
+    command = commands.add_parser("collect", help="only collect, without the API")
+    command.set_defaults(command="collect")
     command = commands.add_parser(
         "once", help="run one cycle and exit: 0 only if it is ok; for cron and systemd timers"
     )
@@ -185,6 +187,12 @@ def _add_looking(commands: Any) -> None:
 
 
 def _add_administration(commands: Any) -> None:
+    command = commands.add_parser("api", help="only serve the data API until Ctrl+C")
+    command.add_argument("--attached", action="store_true", help="end when standard input closes")
+    command.set_defaults(command="api")
+    parts = command.add_subparsers(metavar="WHAT")
+    part = parts.add_parser("token", help="make a token for clients of the API; print it and its setting")
+    part.set_defaults(command="api_token")
     command = commands.add_parser("db", help="upgrade the database, or print its address")
     parts = command.add_subparsers(required=True, metavar="WHAT")
     part = parts.add_parser("upgrade", help="bring the tables to this version")

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -11,7 +12,8 @@ from typing import Any
 
 from collector import checkup, cli_coverage, demo, providers, replay, status, wiring
 from collector.clock import SystemClock
-from collector.config import Layer, Settings, explain, load_settings
+from collector.companion import Companion
+from collector.config import ROOT, Layer, Settings, environment_name, explain, load_settings
 from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK, USAGE
 from collector.fallback import stand_in, translated
@@ -44,8 +46,37 @@ def _settings_and_layers(arguments: argparse.Namespace, *overrides: Layer) -> tu
 def _run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     set_up_logging(settings.logs, console=sys.stderr)
+    wiring.run_daemon(settings, say=_say, beside=_api_process(arguments, settings))
+    return OK
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    set_up_logging(settings.logs, console=sys.stderr)
     wiring.run_daemon(settings, say=_say)
     return OK
+
+
+def _api_process(arguments: argparse.Namespace, settings: Settings, **addresses: str) -> Companion | None:
+    """Return the API as a process beside the collector, with the same settings; None when it is switched off."""
+    if not settings.api.enabled:
+        return None
+    chosen = ["--config", str(arguments.config)] if arguments.config else []
+    command = [sys.executable, str(ROOT / "main.py"), *chosen, *(["--demo"] if arguments.demo else [])]
+    named = {environment_name(f"sources.{source}.base_url"): url for source, url in addresses.items()}
+    return Companion("api_ended", [*command, "api", "--attached"], {**os.environ, **named}, SystemClock())
+
+
+def _api(arguments: argparse.Namespace) -> int:
+    from collector import cli_api  # noqa: PLC0415 - what only the API's own process shall load
+
+    return cli_api.run(_settings(arguments), attached=arguments.attached)
+
+
+def _api_token(arguments: argparse.Namespace) -> int:
+    from collector import cli_api  # noqa: PLC0415 - the same
+
+    return cli_api.token(_settings(arguments))
 
 
 def _once(arguments: argparse.Namespace) -> int:
@@ -64,7 +95,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     with demo.simulator_process(arguments.faults, _tell_faults) as addresses:
         settings = _settings(arguments, demo.addresses_layer(addresses))
         set_up_logging(settings.logs, console=sys.stderr)
-        wiring.run_daemon(settings, say=_say, cycles=arguments.cycles)
+        served = {name: url for name, url in addresses.items() if name in settings.sources}
+        beside = _api_process(arguments, settings, **served)
+        wiring.run_daemon(settings, say=_say, cycles=arguments.cycles, beside=beside)
         if arguments.cycles:
             _say(status.render_inventory(wiring.load_status(settings, cycles=arguments.cycles)))
         if arguments.faults:
@@ -220,6 +253,9 @@ def _say(text: str) -> None:
 
 COMMANDS = {
     "run": _run,
+    "collect": _collect,
+    "api": _api,
+    "api_token": _api_token,
     "once": _once,
     "demo": _demo,
     "simulate": _simulate,

@@ -97,3 +97,8 @@ def from_millis(value: int) -> datetime:
 def to_millis(moment: datetime) -> int:
     """Return whole milliseconds since the epoch; microseconds are cut."""
     return (moment - EPOCH) // timedelta(milliseconds=1)
+
+
+def iso(moment: datetime) -> str:
+    """Return a moment as ISO 8601 in UTC with milliseconds, as 2026-01-31T15:30:00.000Z; microseconds are cut."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -175,13 +175,14 @@ def _for_console(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or getattr(record, "service", "") == DAEMON
 
 
-def set_up_logging(settings: LogSettings, *, console: TextIO | None) -> None:
+def set_up_logging(settings: LogSettings, *, console: TextIO | None, file: str = "collector.log") -> None:
     """Send our events to files and, when given, warnings and cycle summaries to `console`.
 
+    `file` takes what belongs to no cycle; each process needs one of its own, for it is rotated.
     A folder that cannot be written is said once on stderr; everything then goes there.
     """
     formatter = JsonFormatter() if settings.format == "json" else LineFormatter()
-    outside = _daemon_file(settings.directory)
+    outside = _daemon_file(settings.directory / file)
     on_stderr = console is not None and console is sys.stderr
     handler = CycleHandler(outside, lambda record: on_stderr and _for_console(record))
     if on_stderr and not isinstance(outside, logging.FileHandler):
@@ -212,14 +213,14 @@ def tear_down_logging() -> None:
         handler.close()
 
 
-def _daemon_file(directory: Path) -> logging.Handler:
+def _daemon_file(path: Path) -> logging.Handler:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         return logging.handlers.RotatingFileHandler(
-            directory / "collector.log", maxBytes=10_000_000, backupCount=5, encoding="utf-8", delay=False
+            path, maxBytes=10_000_000, backupCount=5, encoding="utf-8", delay=False
         )
     except OSError as error:
-        sys.stderr.write(f"{directory}: cannot write logs there ({error.strerror}); they go to stderr\n")
+        sys.stderr.write(f"{path.parent}: cannot write logs there ({error.strerror}); they go to stderr\n")
         return logging.StreamHandler(sys.stderr)
 
 

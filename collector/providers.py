@@ -12,7 +12,7 @@ from collector.healing import Healable
 from collector.http import Timeouts, Venue
 from collector.log import get_logger
 from collector.plan import Account, Proof, Shares, Task, Turns, prove
-from collector.records import Dataset
+from collector.records import Answer, Dataset
 from collector.resilience.breaker import Breaker
 from collector.resilience.quota import Quota
 from collector.resilience.retry import BUDGET_SHARE
@@ -37,8 +37,12 @@ SDKS: Mapping[str, Callable[[Venue], Any]] = {
 LISTED = 1000  # instruments that a bulk call names, as the proof sees it; one call whatever their number
 
 
-def build_source(name: str, settings: Settings, clock: Clock) -> Source:
-    """Return one provider, ready to be called. Raises ConfigError for an unknown name, plan or dataset."""
+def build_source(name: str, settings: Settings, clock: Clock, *, share: float | None = None) -> Source:
+    """Return one provider, ready to be called. Raises ConfigError for an unknown name, plan or dataset.
+
+    `share` is what a process beside the collector may use of every limit; None: all but the configured reserve. The
+    provider's own count of what was used tells of both, so it is not taken over for a share.
+    """
     kind, part = _source_class(name, settings), settings.sources[name]
     plan = _plan(name, kind, part)
     key = part.api_key.get_secret_value() if part.api_key else ""
@@ -47,8 +51,12 @@ def build_source(name: str, settings: Settings, clock: Clock) -> Source:
         source=name,
         base_url=part.base_url or plan.base_url,
         check=kind.check,
-        used_weight=kind.used_weight,
-        quota=Quota(_limits(name, part, plan), clock=clock, reserve=settings.http.reserve_pct / 100),
+        used_weight=kind.used_weight if share is None else _not_counted,
+        quota=Quota(
+            _limits(name, part, plan),
+            clock=clock,
+            reserve=settings.http.reserve_pct / 100 if share is None else 1 - share,
+        ),
         breaker=Breaker(clock=clock),
         clock=clock,
         timeouts=Timeouts(
@@ -64,6 +72,10 @@ def build_source(name: str, settings: Settings, clock: Clock) -> Source:
     transport = SDKS[name](venue) if name in SDKS else venue
     pool = ThreadPoolExecutor(part.parallelism, thread_name_prefix=name)
     return Source(collector=_collector(name, kind, transport, clock, plan), venue=venue, pool=pool, service=service)
+
+
+def _not_counted(_: Answer) -> dict[str, int]:
+    return {}
 
 
 def _collector(name: str, kind: Any, transport: Any, clock: Clock, plan: Plan) -> Collector:

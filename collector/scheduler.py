@@ -52,13 +52,16 @@ class Daemon:
         clock: Clock,
         after_cycle: Callable[[CycleReport], None],
         notify_socket: str = "",
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
+        """`on_stop` is called when the end begins, before the running cycle is told."""
         self._runner = runner
         self._cadences = cadences
         self._overdue = overdue
         self._clock = clock
         self._after_cycle = after_cycle
         self._notify_socket = notify_socket
+        self._on_stop = on_stop
         self._stop = threading.Event()
         self._error: CollectorError | None = None
         self._running = ""  # the cadence of the last cycle
@@ -89,6 +92,8 @@ class Daemon:
         self._scheduler.start()
         self._watch()
         self._notify("STOPPING=1")
+        if self._on_stop is not None:
+            self._on_stop()
         self._runner.stop()
         self._scheduler.shutdown(wait=True)
         if self._error is not None:

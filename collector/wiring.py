@@ -5,13 +5,14 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 
 from collector.backfill import Backfill, Outcome, Request, follow
 from collector.budget import BudgetKeeper, Metered, account_of
 from collector.clock import Clock, SystemClock
+from collector.companion import Companion
 from collector.config import ROOT, Settings
 from collector.cycle import CycleRunner
 from collector.errors import ConfigError
@@ -49,7 +50,14 @@ DEFAULT_DATABASE_PORT = 5432
 
 
 @contextmanager
-def open_database(settings: Settings, *, lasting: bool = False) -> Iterator[Database]:
+def open_database(
+    settings: Settings,
+    *,
+    lasting: bool = False,
+    read_only: bool = False,
+    name: str = "collector",
+    connections: int = 5,
+) -> Iterator[Database]:
     """Lend the configured database; without an address the embedded server is started, or shared if it runs.
 
     `lasting` is for the daemon: it takes the server over when the process that ran it ends.
@@ -59,7 +67,7 @@ def open_database(settings: Settings, *, lasting: bool = False) -> Iterator[Data
         url = settings.database.url.get_secret_value()
         if not url:
             url = stack.enter_context(_embedded(settings, clock, lasting=lasting)).url
-        database = Database(url, clock=clock)
+        database = Database(url, clock=clock, application_name=name, pool_size=connections, read_only=read_only)
         stack.callback(database.close)
         yield database
 
@@ -286,8 +294,13 @@ def run_once(settings: Settings, cadence: str | None) -> CycleReport:
     return report
 
 
-def run_daemon(settings: Settings, *, say: Callable[[str], None], cycles: int = 0) -> None:
-    """Collect until a signal; with `cycles`, until that many of the first cadence and one of each other have ended."""
+def run_daemon(
+    settings: Settings, *, say: Callable[[str], None], cycles: int = 0, beside: Companion | None = None
+) -> None:
+    """Collect until a signal; with `cycles`, until that many of the first cadence and one of each other have ended.
+
+    `beside` is a process that runs as long as we do.
+    """
     if settings.simulated:
         say("SIMULATED: every number below is made up")
     with open_collecting(settings, say) as collecting:
@@ -307,10 +320,12 @@ def run_daemon(settings: Settings, *, say: Callable[[str], None], cycles: int = 
             clock=SystemClock(),
             after_cycle=after_cycle,
             notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
+            on_stop=beside.tell_to_stop if beside else None,
         )
         say(f"logs: {settings.logs.directory}/latest; stop with Ctrl+C")
         daemon.handle_signals()
-        daemon.run()
+        with beside or nullcontext():
+            daemon.run()
         if cycles:
             say("ended after " + ", ".join(f"{count} {name}" for name, count in done.items()) + " cycles")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from collector.clock import ManualClock, SystemClock
+from collector.config.loading import PLAIN_NAMES
 from collector.storage.database import Database
 
 HERE = Path(__file__).parent
@@ -25,7 +26,8 @@ def _load(path: Path):
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch):
     """Keep the settings of whoever runs the tests out of them."""
-    for name in [name for name in os.environ if name.upper().startswith("COLLECTOR_") or name.upper() in FOREIGN]:
+    foreign = {*FOREIGN, *PLAIN_NAMES}
+    for name in [name for name in os.environ if name.upper().startswith("COLLECTOR_") or name.upper() in foreign]:
         monkeypatch.delenv(name)
 
 

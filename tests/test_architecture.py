@@ -58,11 +58,14 @@ LEVELS = {
     "collector.replay": 4,
     "collector.scrutiny": 4,
     "collector.scheduler": 5,
+    "collector.companion": 5,
     "collector.api": 5,
     "collector.simulator": 5,
     "collector.demo": 6,
     "collector.providers": 6,
     "collector.wiring": 6,
+    "collector.wiring_api": 6,
+    "collector.cli_api": 7,
     "collector.cli_commands": 7,
     "collector.cli_coverage": 7,
     "collector.cli": 8,
@@ -79,6 +82,8 @@ SIDEWAYS = {
     ("collector.log", "collector.config"),
     ("collector.cycle", "collector.outage"),
     ("collector.wiring", "collector.providers"),
+    ("collector.wiring_api", "collector.providers"),
+    ("collector.wiring_api", "collector.wiring"),
     ("collector.cycle", "collector.scrutiny"),
     ("collector.outage", "collector.worker"),
     ("collector.cycle", "collector.telling"),
@@ -86,6 +91,7 @@ SIDEWAYS = {
     ("collector.telling", "collector.worker"),
     ("collector.backfill", "collector.worker"),
     ("collector.backfill", "collector.healing"),
+    ("collector.cli_commands", "collector.cli_api"),
     ("collector.cli_commands", "collector.cli_coverage"),
     ("collector.indicators", "collector.storage.reader"),
     ("collector.sinks", "collector.storage.reader"),
@@ -123,10 +129,12 @@ PACKAGES = {
     "numpy": {"collector.indicators", "collector.analytics", "collector.storage", "collector.simulator"},
     "pandas": {"collector.analytics"},
     "apscheduler": {"collector.scheduler", "collector.config"},  # config checks cron lines with it
-    "pydantic": {"collector.config", "collector.spool"},  # the spool: exact JSON of our records
+    "pydantic": {"collector.config", "collector.api", "collector.spool"},  # the spool: exact JSON of our records
     "pydantic_core": {"collector.spool"},
     "pydantic_settings": {"collector.config"},
     "yaml": {"collector.config"},
+    **{name: {"collector.api"} for name in ("fastapi", "starlette", "uvicorn", "limits", "cachetools", "orjson")},
+    "pyarrow": {"collector.api", "collector.sinks"},
     "dotenv": {"collector.config"},
 }
 # Pure modules do nothing but compute: none of the standard library's ways to the outside, or to other threads.

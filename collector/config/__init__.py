@@ -6,6 +6,7 @@ command line. Nothing else in the product reads the environment.
 
 from collector.config.loading import ROOT, Explained, Layer, environment_name, explain, load_settings
 from collector.config.sections import (
+    ApiSettings,
     CadenceSettings,
     CheckSettings,
     DatabaseSettings,
@@ -23,6 +24,7 @@ from collector.config.values import cron_turns, format_duration, parse_duration
 
 __all__ = [
     "ROOT",
+    "ApiSettings",
     "CadenceSettings",
     "CheckSettings",
     "DatabaseSettings",

@@ -27,6 +27,21 @@ except ImportError:  # a PyYAML built without libyaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PREFIX = "COLLECTOR_"
+PLAIN_NAMES: Mapping[str, str] = {
+    "PORT": "api.port",
+    "HOST": "api.host",
+    "CACHE_TTL_PRICES": "api.ttl_prices",
+    "CACHE_TTL_OHLCV": "api.ttl_ohlcv",
+    "CACHE_TTL_SENTIMENT": "api.ttl_sentiment",
+    "RATE_LIMIT_PRICES": "api.rate_prices",
+    "RATE_LIMIT_OHLCV": "api.rate_ohlcv",
+    "RATE_LIMIT_SENTIMENT": "api.rate_sentiment",
+    "COINGECKO_API_KEY": "sources.coingecko.api_key",
+    "SUPPORTED_SYMBOLS": "api.symbols",
+}
+"""Names without our prefix that other programs of this kind use, and the settings they set."""
+# A key says nothing of its plan: this is the one that is given away. COLLECTOR_SOURCES__COINGECKO__PLAN names another.
+_PLAN_OF_A_PLAIN_KEY = "demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +71,23 @@ def load_settings(
 ) -> tuple[Settings, tuple[Layer, ...]]:
     """Return the checked settings and the layers they came from, weakest first.
 
+    Plain names (PORT and so on) are weaker than any COLLECTOR_ name; an empty one says nothing.
     `file` defaults to config/config.yaml, `environment` to the process environment. `env_file` defaults to .env,
     which may be absent; with an `environment` handed in, it is read only when named. Relative folders are taken
     from the product's root. Raises ConfigError with one line.
     """
     file = file or ROOT / "config" / "config.yaml"
     layers = [Layer(str(_shown(file)), _read_yaml(file))]
+    names: Mapping[str, str]
+    named = []
     if env_file or environment is None:
         env_file = env_file or ROOT / ".env"
-        layers.append(Layer(str(_shown(env_file)), _from_names(_read_env(env_file), str(_shown(env_file)))))
-    layers.append(Layer("environment", _from_names(os.environ if environment is None else environment)))
-    layers += overrides
+        names, where = _read_env(env_file), str(_shown(env_file))
+        layers += _from_plain_names(names, where)
+        named.append(Layer(where, _from_names(names, where)))
+    names = os.environ if environment is None else environment
+    layers += _from_plain_names(names, "environment")
+    layers += [*named, Layer("environment", _from_names(names)), *overrides]
     tree: dict[str, Any] = {}
     for layer in layers:
         tree = _merge(tree, layer.tree)
@@ -166,6 +187,32 @@ def _read_env(file: Path) -> dict[str, str]:
     return {key: value or "" for key, value in dotenv_values(stream=io.StringIO(text)).items()}
 
 
+def _from_plain_names(names: Mapping[str, str], where: str) -> list[Layer]:
+    """Return a layer for each plain name that is set, so that its origin is told by that name."""
+    layers = []
+    for name, path in PLAIN_NAMES.items():
+        text = names.get(name, "").strip()
+        if not text:
+            continue
+        *groups, key = path.split(".")
+        tree: dict[str, Any] = {key: _value([*groups, key], text, name, where)}
+        if key == "api_key":
+            tree["plan"] = _PLAN_OF_A_PLAIN_KEY
+        for group in reversed(groups):
+            tree = {group: tree}
+        layers.append(Layer(f"{name} in the environment" if where == "environment" else f"{name} in {where}", tree))
+    return layers
+
+
+def _value(path: Sequence[str], text: str, name: str, where: str) -> Any:
+    """Return what a text of the environment stands for: itself, or the list or group that it spells."""
+    try:
+        return _parse_yaml(text) if text.lstrip()[:1] in ("[", "{") and not _is_secret(path) else text
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = error.problem if isinstance(error, _Twice) else "is no list or group; write [a, b] or {a: b}"
+        raise ConfigError(f"{name} ({where}): {_quoted(path, text)} {problem}") from error
+
+
 def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[str, Any]:
     """Turn COLLECTOR_A__B=x into {a: {b: x}}; lists and objects may be written as YAML flow."""
     tree: dict[str, Any] = {}
@@ -180,11 +227,7 @@ def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[st
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{name} ({where}): a shorter name sets the same part already; remove one of the two")
-        try:
-            node[path[-1]] = _parse_yaml(text) if text.lstrip()[:1] in ("[", "{") and not _is_secret(path) else text
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            problem = error.problem if isinstance(error, _Twice) else "is no list or group; write [a, b] or {a: b}"
-            raise ConfigError(f"{name} ({where}): {_quoted(path, text)} {problem}") from error
+        node[path[-1]] = _value(path, text, name, where)
     return tree
 
 

@@ -196,6 +196,50 @@ class HttpSettings(Section):
     )
 
 
+class ApiSettings(Section):
+    """The data API."""
+
+    enabled: bool = Field(True, description="Whether `run` starts the API beside the collector")
+    host: str = Field("127.0.0.1", description="Address it listens on; HOST works too")
+    port: int = Field(8000, ge=0, le=65535, description="Port it listens on, 0: any free one; PORT works too")
+    symbols: Words = Field(
+        ("BTC", "ETH", "SOL", "XRP", "BNB", "ADA", "DOT", "LINK", "LTC", "BCH", "POL", "AVAX", "XLM", "TRX"),
+        description="Assets it answers for beside those that are followed; SUPPORTED_SYMBOLS works too",
+    )
+    ttl_prices: PositiveDuration = Field(
+        timedelta(seconds=30), description="For how long prices are fresh; CACHE_TTL_PRICES (seconds) works too"
+    )
+    ttl_ohlcv: PositiveDuration = Field(
+        timedelta(minutes=5), description="For how long candles are fresh; CACHE_TTL_OHLCV (seconds) works too"
+    )
+    ttl_sentiment: PositiveDuration = Field(
+        timedelta(minutes=10), description="For how long sentiment is fresh; CACHE_TTL_SENTIMENT (seconds) works too"
+    )
+    ttl_overview: PositiveDuration = Field(
+        timedelta(minutes=5), description="For how long the market overview is fresh"
+    )
+    rate_prices: int = Field(
+        120, ge=1, description="Requests for prices a client may make in a minute; RATE_LIMIT_PRICES works too"
+    )
+    rate_ohlcv: int = Field(
+        60, ge=1, description="Requests for candles a client may make in a minute; RATE_LIMIT_OHLCV works too"
+    )
+    rate_sentiment: int = Field(
+        30, ge=1, description="Requests for sentiment a client may make in a minute; RATE_LIMIT_SENTIMENT works too"
+    )
+    rate_data: int = Field(300, ge=1, description="Requests under /api/v1 a client may make in a minute")
+    page_rows: int = Field(5000, ge=1, le=100_000, description="Most rows of one page under /api/v1")
+    cache_mb: int = Field(64, ge=1, le=4096, description="Most memory that kept answers take, in MB")
+    streams: int = Field(500, ge=1, le=10_000, description="Event streams open at once; a client has four at most")
+    tokens: Words = Field(
+        (), description="SHA-256 of the tokens that are let in, made with: python main.py api token; empty: no token"
+    )
+    trusted_proxies: Words = Field(
+        (), description="Addresses or networks whose X-Forwarded-For is believed, as 10.0.0.0/8"
+    )
+    cors_origins: Words = Field((), description="Origins whose pages may read the API, as https://example.org")
+
+
 class Settings(BaseSettings):
     """All settings. Build with `load_settings`."""
 
@@ -213,6 +257,7 @@ class Settings(BaseSettings):
     fallback: FallbackSettings = Field(FallbackSettings(), description="Who is asked when a provider gives nothing")
     checks: CheckSettings = Field(CheckSettings(), description="When a stored value is doubted")
     http: HttpSettings = Field(HttpSettings(), description="Bounds of every call")
+    api: ApiSettings = Field(ApiSettings(), description="The data API")
     simulated: bool = Field(default=False, description="Marks everything stored and shown as simulated")
 
     @model_validator(mode="after")

@@ -56,6 +56,7 @@ class Deadline:
     """The time of one call in the present thread; use as a context around it."""
 
     def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self._at = _clock.monotonic() + seconds
         self._lines: list[Line] = []
         self._active = False

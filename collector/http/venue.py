@@ -193,6 +193,15 @@ class Venue:
             self._waited_s = 0.0
         self._retry.begin()
 
+    @contextlib.contextmanager
+    def bounded(self, give_up_at: float) -> Iterator[None]:
+        """End the calls of this thread inside the block at `give_up_at` (monotonic), whatever `begin` said."""
+        self._local.give_up_at = give_up_at
+        try:
+            yield
+        finally:
+            self._local.give_up_at = None
+
     def counters(self) -> Counters:
         """Return what happened since `begin`."""
         with self._lock:
@@ -228,7 +237,7 @@ class Venue:
         """Send a prepared request as often as the rules allow and return the good answer; raise our errors only."""
         if not (request.url or "").startswith(self._origin):
             raise IllegalTransition(f"a request to another place than {self._origin} is a defect")
-        give_up_at = self._give_up_at
+        give_up_at = self._mine_ends_at() or self._give_up_at
         if give_up_at is None:
             give_up_at = self._clock.monotonic() + self._timeouts.total
         call = _Call(session.get_adapter(self.base_url), request, cost, give_up_at)
@@ -324,9 +333,19 @@ class Venue:
             text = f"refused: the answer of {self._where} has more than {self._max_body} bytes"
             raise VenueError(text, status=response.status_code) from error
 
+    def _mine_ends_at(self) -> float | None:
+        """Return when the calls of this thread end; None where nobody bounded them."""
+        ends: float | None = getattr(self._local, "give_up_at", None)
+        return ends
+
+    def _longest(self) -> float:
+        """Return how many seconds a call that begins now may take."""
+        ends = self._mine_ends_at()
+        return self._timeouts.total if ends is None else min(self._timeouts.total, ends - self._clock.monotonic())
+
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[Deadline]:
-        with Deadline(self._timeouts.total) as deadline:
+        with Deadline(self._longest()) as deadline:
             with self._lock:
                 if self._closed:
                     raise NotTried("not tried: the collector is stopping")
@@ -343,7 +362,7 @@ class Venue:
             return NotTried(f"the call to {self._where} was ended because the collector stops")
         if deadline.cut:
             where = behind(self._where, self._proxy)
-            return VenueUnreachable(f"no complete answer from {where} within {self._timeouts.total:g} s")
+            return VenueUnreachable(f"no complete answer from {where} within {deadline.seconds:.3g} s")
         limits = (self._timeouts.connect, self._timeouts.read)
         return VenueUnreachable(unreachable(error, self._where, limits, self._proxy))
 

@@ -93,6 +93,11 @@ class Breaker:
             left = max(0.0, self._probe_at - self._clock.monotonic())
             return self._clock.now() + timedelta(seconds=left), self._denied
 
+    def wait_s(self) -> float:
+        """Return for how many seconds nothing is let through; 0 when calls are, or a probe is."""
+        with self._lock:
+            return max(0.0, self._probe_at - self._clock.monotonic()) if self._state is State.OPEN else 0.0
+
     def deny(self, seconds: float, reason: str) -> None:
         """Switch the provider off for so long, as when it refused access before a restart."""
         with self._lock:

@@ -21,6 +21,7 @@ SESSION = (
     "SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '5s'; SET jit = off; "
     "SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = warning"
 )
+READ_ONLY = "SET default_transaction_read_only = on; SET statement_timeout = '10s'"  # of sessions that serve clients
 CONNECT = {
     "connect_timeout": 10,
     "keepalives": 1,
@@ -83,7 +84,16 @@ class Database:
     Raises ConfigError for a URL that is not PostgreSQL's; nothing is connected before the first use.
     """
 
-    def __init__(self, url: str, *, clock: Clock, application_name: str = "collector", pool_size: int = 5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        application_name: str = "collector",
+        pool_size: int = 5,
+        read_only: bool = False,
+    ) -> None:
+        """With `read_only` no transaction can write, and nobody waits longer than 2 s for a connection."""
         self.url = driver_url(url)
         self.clock = clock
         name = f"{application_name} pid={os.getpid()} host={socket.gethostname()}"
@@ -93,9 +103,12 @@ class Database:
             pool_pre_ping=True,
             pool_size=pool_size,
             pool_use_lifo=True,  # one busy thread keeps one connection, with its staging tables
+            pool_timeout=2 if read_only else 30,
             connect_args={**CONNECT, "application_name": self.application_name, **dict(self.url.query)},
         )
         event.listen(self.engine, "connect", _prepare)
+        if read_only:
+            event.listen(self.engine, "connect", _forbid_writing)
 
     @property
     def safe_url(self) -> str:
@@ -174,6 +187,13 @@ def _prepare(connection: psycopg2.extensions.connection, _record: Any) -> None:
     connection.autocommit = True  # a SET inside a transaction would be undone by its rollback
     with connection.cursor() as cursor:
         cursor.execute(SESSION)
+    connection.autocommit = False
+
+
+def _forbid_writing(connection: psycopg2.extensions.connection, _record: Any) -> None:
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(READ_ONLY)
     connection.autocommit = False
 
 

@@ -16,6 +16,7 @@ import yaml
 from sqlalchemy.engine import make_url
 
 from collector.clock import SystemClock
+from collector.config.loading import PLAIN_NAMES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLOCK = SystemClock()
@@ -153,6 +154,7 @@ class Program:
         self.environment = {
             **plain_environment(),
             "COLLECTOR_SIMULATED": "true",
+            "COLLECTOR_API__ENABLED": "false",  # many run at once, and there is one port 8000
             "COLLECTOR_DATA_DIR": str(folder / "data"),
             "COLLECTOR_LOGS__DIRECTORY": str(self.logs),
             **({"COLLECTOR_DATABASE__URL": url} if url else {}),
@@ -233,7 +235,7 @@ def plain_environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().startswith("COLLECTOR_") and not name.upper().endswith("_PROXY")
+        if not name.upper().startswith("COLLECTOR_") and not name.upper().endswith("_PROXY") and name not in PLAIN_NAMES
     }
 
 

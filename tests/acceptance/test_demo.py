@@ -34,6 +34,7 @@ def copied(tmp_path_factory):
     program = Program(root / "unused", addresses=dict.fromkeys(SOURCES, ""), root=root)
     for name in [name for name in program.environment if name.startswith("COLLECTOR_")]:
         del program.environment[name]
+    program.environment["PORT"] = "0"  # other demos may run on this machine
     return root, program
 
 

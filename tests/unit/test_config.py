@@ -358,3 +358,69 @@ def test_every_setting_of_the_shipped_file_can_be_removed_one_by_one(tmp_path):
         file = tmp_path / f"{part}.yaml"
         file.write_text(yaml.safe_dump(smaller))
         assert load(file=file).universe.top == 250
+
+
+# --------------------------------------------------------------------------- plain names
+
+
+PLAIN = {
+    "PORT": "9001",
+    "HOST": "0.0.0.0",
+    "CACHE_TTL_PRICES": "15",
+    "CACHE_TTL_OHLCV": "120",
+    "CACHE_TTL_SENTIMENT": "900",
+    "RATE_LIMIT_PRICES": "7",
+    "RATE_LIMIT_OHLCV": "8",
+    "RATE_LIMIT_SENTIMENT": "9",
+    "COINGECKO_API_KEY": "CG-canary",
+    "SUPPORTED_SYMBOLS": "BTC, ETH",
+}
+
+
+def test_plain_names_set_the_settings_of_the_api():
+    settings = load(PLAIN)
+    api = settings.api
+    assert (api.port, api.host, api.symbols) == (9001, "0.0.0.0", ("BTC", "ETH"))
+    assert [part.total_seconds() for part in (api.ttl_prices, api.ttl_ohlcv, api.ttl_sentiment)] == [15, 120, 900]
+    assert (api.rate_prices, api.rate_ohlcv, api.rate_sentiment) == (7, 8, 9)
+    assert settings.sources["coingecko"].api_key.get_secret_value() == "CG-canary"
+    assert settings.sources["coingecko"].plan == "demo"
+
+
+def test_our_own_names_win_over_plain_ones_wherever_they_stand(tmp_path):
+    env_file = tmp_path / ".env"
+    env_file.write_text("COLLECTOR_API__PORT=9002\nHOST=10.0.0.1\nRATE_LIMIT_PRICES=3\n", encoding="utf-8")
+    more = {"COLLECTOR_SOURCES__COINGECKO__PLAN": "pro"}
+    settings = load({**PLAIN, **more, "RATE_LIMIT_PRICES": "7"}, env_file=env_file)
+    assert (settings.api.port, settings.api.host, settings.api.rate_prices) == (9002, "0.0.0.0", 7)
+    assert settings.sources["coingecko"].plan == "pro"
+
+
+def test_an_empty_plain_name_says_nothing():
+    assert load({"PORT": "", "COINGECKO_API_KEY": " ", "SUPPORTED_SYMBOLS": ""}) == load()
+
+
+def test_a_setting_from_a_plain_name_tells_its_origin():
+    settings, layers = load_settings(environment=PLAIN)
+    lines = {line.name: line for line in explain(settings, layers)}
+    assert lines["api.port"].origin == "PORT in the environment"
+    assert lines["sources.coingecko.api_key"].origin == "COINGECKO_API_KEY in the environment"
+    assert lines["sources.coingecko.api_key"].value == "(set)"
+    assert lines["api.rate_data"].origin == "default"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("PORT", "http", "is not a whole number (set in PORT in the environment)"),
+        ("PORT", "65536", "must be 65535 or less (set in PORT in the environment)"),
+        ("CACHE_TTL_PRICES", "-1", "(set in CACHE_TTL_PRICES in the environment)"),
+        ("RATE_LIMIT_OHLCV", "0", "must be 1 or more (set in RATE_LIMIT_OHLCV in the environment)"),
+        ("SUPPORTED_SYMBOLS", "[BTC", "SUPPORTED_SYMBOLS (environment): '[BTC' is no list or group"),
+    ],
+)
+def test_a_bad_plain_value_is_told_by_its_plain_name(name, value, remedy):
+    with pytest.raises(ConfigError) as refused:
+        load({name: value})
+    assert remedy in str(refused.value)
+    assert "\n" not in str(refused.value)

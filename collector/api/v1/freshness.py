@@ -1,0 +1,57 @@
+"""How old an answer is, and whether that is older than it should be.
+
+An answer is stale when its newest row is older than twice the time after which a new one is expected: how often its
+dataset is collected, or how often there is a new value where that is longer. It is measured from now, or from where the
+answer ends on purpose: at `to`, at the place of the cursor, or because the page is full.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from collector.config import CadenceSettings, Settings, cron_turns
+from collector.records import Dataset, Interval
+
+Cadences = Mapping[tuple[str, Dataset], timedelta]
+
+UNKNOWN = timedelta(minutes=5)  # the shortest cadence of the shipped configuration
+# What has a new value less often than it is asked for.
+PERIODS = {Dataset.FUNDING: timedelta(hours=8), Dataset.SENTIMENT: timedelta(days=1)}
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+
+
+def collected_every(settings: Settings) -> dict[tuple[str, Dataset], timedelta]:
+    """Return how often each dataset of each enabled source is collected."""
+    return {
+        (name, dataset): _length(settings.cadences[choice.cadence])
+        for name, source in settings.sources.items()
+        if source.enabled
+        for dataset, choice in source.datasets.items()
+        if choice.enabled
+    }
+
+
+def _length(cadence: CadenceSettings) -> timedelta:
+    return cadence.every if cadence.cron is None and cadence.every is not None else cron_turns(cadence.cron or "")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """When rows of one dataset are stale; `interval` for bars."""
+
+    cadences: Cadences
+    dataset: Dataset
+    interval: Interval | None = None
+
+    def allowed(self, sources: Collection[str]) -> timedelta:
+        """Return how old the newest row may be; of several sources the slowest decides."""
+        known = [length for (_, dataset), length in self.cadences.items() if dataset is self.dataset]
+        fallback = min(known, default=UNKNOWN)
+        slowest = max((self.cadences.get((source, self.dataset), fallback) for source in sources), default=fallback)
+        period = self.interval.width if self.interval else PERIODS.get(self.dataset, timedelta(0))
+        return 2 * max(slowest, period)
+
+    def latest(self, sources: Collection[str], until: datetime) -> datetime:
+        """Return the time that a row of these sources must reach to be fresh at `until`."""
+        allowed = self.allowed(sources)
+        return until - allowed if until - BEGINNING > allowed else BEGINNING
