@@ -14,13 +14,10 @@ from collector.config import ApiSettings
 from collector.records import Dataset
 from collector.storage.database import Database
 from collector.storage.writer import Writer
+from tests.conftest import FILLED
 from tests.storage.samples import NOON
 
 NOW = NOON + timedelta(minutes=5)
-FILLED = """
-    SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-    AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0
-"""
 CADENCES = {
     ("okx", Dataset.TICKERS): timedelta(minutes=5),
     ("okx", Dataset.CANDLES): timedelta(minutes=5),

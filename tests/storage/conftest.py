@@ -12,11 +12,6 @@ from collector.storage.reader import Reader
 from collector.storage.writer import Writer
 from tests.storage.samples import NOON
 
-FILLED = """
-    SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-    AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0
-"""
-
 
 class Standing:
     """A database that several tests share; each uses a number of its own to keep out of the others' way."""
@@ -47,23 +42,9 @@ def standing(cluster):
     cluster.drop(url)
 
 
-@pytest.fixture(scope="session")
-def _shared(cluster):
-    """One database for all tests that only need its tables empty: emptying is much faster than making another."""
-    url = cluster.create_database()
-    opened = Database(url, clock=SystemClock())
-    yield opened
-    opened.close()
-    cluster.drop(url)
-
-
 @pytest.fixture
-def database(_shared):
-    yield _shared
-    with _shared.transaction() as connection:
-        filled = connection.execute(text(FILLED)).scalars().all()
-        if filled:
-            connection.execute(text(f"TRUNCATE {', '.join(filled)} RESTART IDENTITY CASCADE"))
+def database(emptied):
+    return emptied
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from collector.storage.coverage import CoverageStore
 from collector.storage.database import Database
 from collector.storage.reader import Reader
 from collector.storage.writer import Writer
-from tests.storage.conftest import FILLED
+from tests.conftest import FILLED
 from tests.storage.samples import NOON
 from tests.unit.cycle_rig import Stand, listed, perpetual
 
