@@ -1,10 +1,11 @@
 # Everything a person types. Each target makes .venv by itself; nothing is installed outside this folder.
 PYTHON ?= python3
 BIN := .venv/bin
+TYPESCRIPT := tests/acceptance/clients/typescript
 CYCLES ?= 0
 FAULTS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-faults test-soak lint types format bench lock clean
+.PHONY: help run demo test clients test-faults test-soak lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +18,8 @@ demo: .venv/.installed ## the same against the simulator, no network needed (CYC
 
 test: .venv/.installed-dev ## the default test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+clients: $(TYPESCRIPT)/node_modules/.package-lock.json ## install the packages of the TypeScript client that `make test` runs (needs node and npm)
 
 test-faults: .venv/.installed-dev ## attacks: provider faults, kills, a cut database, 20 000 mutated answers (minutes)
 	$(BIN)/python -m pytest -m faults -n 2 --dist loadfile -q
@@ -36,7 +39,7 @@ format: .venv/.installed-dev ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.installed-dev ## every benchmark, printed as ratios
-	for name in indicators writer start cycle inventory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in indicators writer start api cycle inventory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lock: .venv/.installed-dev ## compile requirements*.in to pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt requirements.in
@@ -56,3 +59,6 @@ clean: ## remove .venv and caches; stored data and logs stay
 	@echo "installing the test tools into .venv (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
+
+$(TYPESCRIPT)/node_modules/.package-lock.json: $(TYPESCRIPT)/package-lock.json
+	cd $(TYPESCRIPT) && npm ci --ignore-scripts --no-audit --no-fund

@@ -54,7 +54,10 @@ class ServiceLogger:
 
     def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, extra={"service": self._service, "fields": fields})
+            # Not `log`: nobody is told the line of code, and finding it takes a quarter of the time.
+            record = self._logger.makeRecord(self._logger.name, level, "", 0, event, (), None)
+            record.service, record.fields = self._service, fields
+            self._logger.handle(record)
 
 
 def get_logger(service: str) -> ServiceLogger:
@@ -95,6 +98,8 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def _plain(value: Any) -> str:
+    if type(value) is int:
+        return str(value)
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     if _BARE.fullmatch(text) and not _CONTROL.search(text):
         return text
@@ -171,6 +176,31 @@ class CycleHandler(logging.Handler):
                 sys.stderr.write(line + "\n")
 
 
+class _RotatingFile(logging.handlers.RotatingFileHandler):
+    """Formats each line once and asks the file system nothing, where the base class does it twice and asks two things.
+
+    The data API writes a line per request; this halves what one costs.
+    """
+
+    _size = -1  # of the file, in characters, as far as it is known
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record) + "\n"
+            if self._size < 0:
+                self._size = Path(self.baseFilename).stat().st_size
+            if self._size and self._size + len(line) > self.maxBytes:
+                self.doRollover()
+                self._size = 0
+            stream = self.stream = self.stream or self._open()
+            stream.write(line)
+            stream.flush()
+            self._size += len(line)
+        except (OSError, ValueError):  # disk full, or closed by a late thread
+            self._size = -1
+            self.handleError(record)
+
+
 def _for_console(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.WARNING or getattr(record, "service", "") == DAEMON
 
@@ -194,6 +224,8 @@ def set_up_logging(settings: LogSettings, *, console: TextIO | None, file: str =
     root.setLevel(settings.level)
     root.propagate = False
     root.addHandler(handler)
+    # What no line tells is not looked up for each.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for foreign in ("apscheduler", "urllib3"):  # what matters of them is said by our own events
         logging.getLogger(foreign).setLevel(logging.CRITICAL)
     if console is not None:
@@ -216,9 +248,7 @@ def tear_down_logging() -> None:
 def _daemon_file(path: Path) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return logging.handlers.RotatingFileHandler(
-            path, maxBytes=10_000_000, backupCount=5, encoding="utf-8", delay=False
-        )
+        return _RotatingFile(path, maxBytes=10_000_000, backupCount=5, encoding="utf-8", delay=False)
     except OSError as error:
         sys.stderr.write(f"{path.parent}: cannot write logs there ({error.strerror}); they go to stderr\n")
         return logging.StreamHandler(sys.stderr)

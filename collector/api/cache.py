@@ -27,7 +27,7 @@ IMPATIENCE_S = 2.0  # the same when an older answer can be given
 REFUSAL_S = 2.0  # how long a failure answers for the next askers, so that a dead provider is not asked by each in turn
 _REFUSALS = 1024  # failures remembered at once
 _GZIP_FROM = 600  # bytes; below, packing saves nothing on a wire
-_GZIP_LEVEL = 6
+_GZIP_LEVEL = 4  # 1 000 bars: 1.2 ms and 26 kB; level 6 takes 2.8 ms for 24 kB
 _OVERHEAD = 600  # bytes of objects around one entry
 _SERVER_FAULT = 500
 
