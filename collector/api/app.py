@@ -14,6 +14,7 @@ def create_app(parts: Parts) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=stream.lifespan(parts),
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # nothing of a request goes anywhere else
     )
     protection.install(app, parts)
     for topic in (unified, v1, stream):

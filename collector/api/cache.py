@@ -8,7 +8,7 @@ import asyncio
 import gzip
 import hashlib
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -297,15 +297,31 @@ def answer(request: Request, kept: Kept) -> Response:
     asking the route again, as long as it is fresh.
     """
     request.state.answered = kept.key
-    told = {"etag": kept.etag, "cache-control": "no-cache" if kept.stale else f"max-age={int(kept.left)}"}
-    if _has(request.headers.get("if-none-match", ""), kept.etag):
-        return Response(status_code=304, headers=told)
+    status, headers, content = told(kept, request.scope["headers"])
+    response = Response(content, status_code=status)
+    response.raw_headers = headers
+    return response
+
+
+def told(kept: Kept, asked: Iterable[tuple[bytes, bytes]]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Return status, headers and body of a kept answer for a request with these headers."""
+    known, accepted = "", ""
+    for name, value in asked:
+        if name == b"if-none-match":
+            known = value.decode("latin-1")
+        elif name == b"accept-encoding":
+            accepted = value.decode("latin-1")
+    fresh_for = b"no-cache" if kept.stale else b"max-age=%d" % kept.left
+    headers = [(b"etag", kept.etag.encode()), (b"cache-control", fresh_for)]
+    if known and _has(known, kept.etag):
+        return 304, headers, b""
     content = kept.body.content
-    if kept.gzipped is not None and takes_gzip(request.headers.get("accept-encoding", "")):
+    headers.append((b"content-type", kept.body.media_type.encode()))
+    if kept.gzipped is not None and accepted and takes_gzip(accepted):
         content = kept.gzipped
-        told["content-encoding"] = "gzip"
-        told["vary"] = "Accept-Encoding"
-    return Response(content, headers=told, media_type=kept.body.media_type)
+        headers += [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+    headers.append((b"content-length", b"%d" % len(content)))
+    return 200, headers, content
 
 
 def takes_gzip(accepted: str) -> bool:

@@ -25,6 +25,7 @@ from collector.api.parts import Parts
 from collector.clock import Clock
 from collector.config import ApiSettings
 
+MINUTE_S = 60
 CLIENTS = 10_000  # counted at once: about 4 MB when each asks now and then
 CROWD = "crowd"  # who is counted together when every counter is held by a client that is refused
 _FULL = 20  # the lane of clients that used up what they have; the others hold up to 2**19 requests each
@@ -55,21 +56,22 @@ class Limiter:
         self._clock = clock
         self._windows = BoundedWindows(clock, capacity)
         self._each = MovingWindowRateLimiter(self._windows)
-        self._crowd = MovingWindowRateLimiter(BoundedWindows(clock, len(self._items)))
+        self._crowd_windows = BoundedWindows(clock, len(self._items))
+        self._crowd = MovingWindowRateLimiter(self._crowd_windows)
         self.refused = 0  # requests, since the start
 
     def hit(self, what: str, address: str) -> Grant:
         """Count a request of an address for `what` (prices, ohlcv, sentiment, data); refused ones do not count."""
         item = self._items[what]
-        client, strategy = client_key(address), self._each
-        if not self._windows.seat(item.key_for(what, client)):
-            client, strategy = CROWD, self._crowd
+        client, strategy, windows = client_key(address), self._each, self._windows
+        if not windows.seat(item.key_for(what, client)):
+            client, strategy, windows = CROWD, self._crowd, self._crowd_windows
         allowed = strategy.hit(item, what, client)
-        stats = strategy.get_window_stats(item, what, client)
+        oldest, count = windows.get_moving_window(item.key_for(what, client), item.amount, MINUTE_S)
         if not allowed:
             self.refused += 1
-        reset = max(1, math.ceil(stats.reset_time - self._clock.monotonic()))
-        return Grant(allowed, item.amount, max(0, stats.remaining), reset)
+        reset = max(1, math.ceil(oldest + MINUTE_S - self._clock.monotonic()))
+        return Grant(allowed, item.amount, max(0, item.amount - count), reset)
 
     def admit(self, what: str, address: str, state: dict[str, Any]) -> None:
         """Count a request, once, and leave on its state what is left and for what it counted; raises RATE_LIMITED."""
