@@ -42,9 +42,9 @@ def clock():
 
 
 @pytest.fixture
-def database(_shared, database, clock):
+def database(emptied, clock):
     """The shared database with a clock that moves only when told."""
-    opened = Database(_shared.url.render_as_string(hide_password=False), clock=clock)
+    opened = Database(emptied.url.render_as_string(hide_password=False), clock=clock)
     yield opened
     opened.close()
 
