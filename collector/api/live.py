@@ -14,11 +14,13 @@ from datetime import timedelta
 from collector import validate
 from collector.api.parts import Health
 from collector.clock import Clock
-from collector.errors import RequestRejected, VenueError, VenueUnreachable
+from collector.errors import IllegalTransition, PayloadError, RequestRejected, VenueError, VenueUnreachable
 from collector.http import Venue
+from collector.log import get_logger
 from collector.plan import SETTLE
 from collector.records import Batch, Candle, Dataset, Job, Payload, Record, Reject
 from collector.resilience.breaker import State
+from collector.resilience.quota import NeverFits
 from collector.sources.base import Collector
 
 SEATS = 4  # calls to one provider under way at once
@@ -26,6 +28,9 @@ SHORT_PAUSE_S = 300.0  # a provider that is back within this is degraded; later,
 CLOCKS_AGREE_S = 1.0  # a difference that the settle time of bars covers, and that cannot be measured better
 GRACE_S = 0.05  # for a call that was cut in time to say so itself
 KEPT_WAIT_S = 0.2  # how long a call waits for what other processes were told by the providers
+TOO_SMALL = "the share of the limit that the API may use is smaller than one call; raise http.reserve_pct"
+# What a source that is wrong about its provider raises while it asks or reads.
+DEFECTS = (ArithmeticError, AttributeError, IllegalTransition, LookupError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class _Provider:
     venue: Venue
     seats: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(SEATS))
     heard: _Heard | None = None
+    too_heavy: bool = False  # a call of it weighs more than our share of its limit
 
 
 class LiveProviders:
@@ -129,17 +135,24 @@ class LiveProviders:
                 offset_s = provider.venue.clock_offset()
                 items = provider.collector.parsers[job.dataset](payload)
                 records += [_believed(item, payload, offset_s) for item in items if not isinstance(item, Reject)]
+            return validate.check(Batch(job=job, records=tuple(records)), now=self._clock.now()).records
         except VenueError as error:
             error.source = error.source or job.source
             raise
+        except NeverFits as error:
+            if not provider.too_heavy:
+                provider.too_heavy = True  # told once: it stays so
+                get_logger("Api").warning("provider_not_asked", source=job.source, reason=f"{TOO_SMALL} ({error})")
+            raise VenueError(f"not sent: {TOO_SMALL} ({error})", source=job.source) from error
+        except DEFECTS as error:
+            raise _defect(job, error) from error
         finally:
             if provider.venue.counters().requests > sent:  # a call that was held back tells nothing of the provider
                 took_ms = (self._clock.monotonic() - began) * 1000
                 provider.heard = _Heard(round(took_ms, 1), self._clock.now().timestamp())
-        return validate.check(Batch(job=job, records=tuple(records)), now=self._clock.now()).records
 
     def _health(self, provider: _Provider) -> Health:
-        status, reason, wait_s = self._standing(provider.venue)
+        status, reason, wait_s, paused = self._standing(provider.venue)
         heard = provider.heard
         return Health(
             status=status,
@@ -147,24 +160,32 @@ class LiveProviders:
             latency_ms=heard.latency_ms if heard else None,
             last_check=heard.at if heard else None,
             retry_after=math.ceil(wait_s) if wait_s > 0 else None,
+            failed_at=heard.at if heard and status != "online" and not paused else None,
         )
 
-    def _standing(self, venue: Venue) -> tuple[str, str, float]:
-        """Return status, reason and the seconds until it may be asked again."""
+    def _standing(self, venue: Venue) -> tuple[str, str, float, bool]:
+        """Return status, reason, the seconds until it may be asked again, and whether a pause keeps it from that."""
         denial, pause, wait_s = venue.breaker.denial(), venue.quota.state(), venue.breaker.wait_s()
         paused_s = 0.0 if pause.paused_until is None else (pause.paused_until - self._clock.now()).total_seconds()
-        if denial is not None:
-            return "offline", f"access refused: {denial[1]}", max(wait_s, paused_s)
-        if paused_s > 0 and (pause.banned or paused_s > SHORT_PAUSE_S):
-            return "offline", pause.reason, max(wait_s, paused_s)
-        state = venue.breaker.state
-        if state is State.OPEN:
-            return "offline", "no answer to the last calls", max(wait_s, paused_s)
-        if paused_s > 0:
-            return "degraded", pause.reason, paused_s
-        if state is State.HALF_OPEN:
-            return "degraded", "tried again after calls without an answer", wait_s
-        return "online", "", 0.0
+        paused, state = paused_s > 0, venue.breaker.state
+        if denial is not None and wait_s > 0:
+            return "offline", f"access refused: {denial[1]}", max(wait_s, paused_s), paused
+        if paused and (pause.banned or paused_s > SHORT_PAUSE_S):
+            return "offline", pause.reason, max(wait_s, paused_s), True
+        if state is State.OPEN and wait_s > 0:
+            return "offline", "no answer to the last calls", max(wait_s, paused_s), paused
+        if paused:
+            return "degraded", pause.reason, paused_s, True
+        if state is not State.CLOSED:  # a probe is under way, or the next asker's call is one
+            why = f"access was refused: {denial[1]}" if denial is not None else "no answer to the last calls"
+            return "degraded", f"being tried again; {why}", 0.0, False
+        return "online", "", 0.0, False
+
+
+def _defect(job: Job, error: Exception) -> PayloadError:
+    """Tell of a defect of one source in the log, with where it is, and return what it is for an asker."""
+    get_logger("Api").defect("source_defect", error, source=job.source, dataset=str(job.dataset))
+    return PayloadError(f"its {job.dataset} could not be read: a defect ({type(error).__name__})")
 
 
 def _believed(item: Record, payload: Payload, offset_s: float | None) -> Record:

@@ -20,6 +20,8 @@ class Health:
     latency_ms: float | None = None  # of the last call from here; None before the first
     last_check: float | None = None  # seconds since the epoch of that call
     retry_after: int | None = None  # seconds until it may be asked again
+    # When it is not online only because of how calls from here ended: that of the last one, in seconds since the epoch.
+    failed_at: float | None = None
 
 
 class Live(Protocol):

@@ -23,6 +23,10 @@ SLACK_DECAY = 0.98  # forgets a latency peak to a third within 50 calls
 CUT_SHORT_S = 0.05  # a sleep that ends this much early was ended by the stop event, not by the timer
 
 
+class NeverFits(ValueError):
+    """A call weighs more than its limits allow in a whole window: a defect of the schedule, or too small a share."""
+
+
 class Metered(Protocol):
     """A limit: at most `capacity` units of weight of `scope` in any `window`."""
 
@@ -200,8 +204,8 @@ class Quota:
         """Wait until `cost` may be spent; first come, first served; one sleep unless a pause begins meanwhile.
 
         Raises RateLimited, with nothing spent, when that moment lies after `give_up_at` (monotonic seconds), and
-        when the wait is cut short because the program stops. Raises ValueError for a scope without a limit and for
-        a cost above a whole window: both are defects.
+        when the wait is cut short because the program stops. Raises ValueError for a scope without a limit and
+        NeverFits, which is one, for a cost above a whole window: both are defects.
         """
         meters = self._meters_of(cost)
         while True:
@@ -323,7 +327,7 @@ class Quota:
             raise ValueError(f"no limit is known for the scope {cost.scope!r}")
         allowed = min(meter.allowed for meter in meters)
         if not 0 <= cost.weight <= allowed:
-            raise ValueError(f"a call of weight {cost.weight} can never leave: {cost.scope!r} allows {allowed}")
+            raise NeverFits(f"a call of weight {cost.weight} can never leave: {cost.scope!r} allows {allowed}")
         return meters
 
     def _reserve(self, meters: list[_Meter], cost: Charge, give_up_at: float) -> float:

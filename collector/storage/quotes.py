@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import RowMapping, text
 
 from collector.clock import EPOCH, MONDAY
-from collector.records import CycleState, GlobalMarket, Instrument, Interval, Kind, MarketSnapshot, Sentiment
+from collector.records import CycleState, Dataset, GlobalMarket, Instrument, Interval, Kind, MarketSnapshot, Sentiment
 from collector.storage.database import Database
 from collector.storage.stored import StoredAsset
 
@@ -30,6 +30,7 @@ class Market:
     asset_units: Decimal  # coins in one base unit; 1 when not matched
     matched: bool
     followed: bool
+    listed_at: datetime | None  # when trading began; None when the venue does not tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +141,12 @@ class Quotes:
         )
         return LastCycle(**{**rows[0], "state": CycleState(rows[0]["state"])}) if rows else None
 
+    def last_good(self, sources: Collection[str], since: datetime) -> dict[str, datetime]:
+        """Return when the newest good job of each source ended; sources without one since `since` are left out."""
+        datasets = [str(dataset) for dataset in Dataset]
+        rows = self._rows("read good jobs", _LAST_GOOD, sources=list(sources), datasets=datasets, since=since)
+        return {row["source"]: row["at"] for row in rows}
+
     def newest_rows(self, now: datetime) -> dict[str, datetime]:
         """Return the time of the newest observation of each market table, of what is followed.
 
@@ -159,12 +166,13 @@ def _market(row: RowMapping) -> Market:
         asset_units=row["asset_units"] if matched else Decimal(1),
         matched=matched,
         followed=row["followed"],
+        listed_at=row["listed_at"],
     )
 
 
 _MARKETS = """
     SELECT instrument_id, venue, base, quote, kind, venue_symbol, contract_size, asset_id, asset_units, match_state,
-        followed
+        followed, listed_at
     FROM instruments
     WHERE venue = ANY(:venues) AND quote = ANY(:quotes) AND kind IN ('perp', 'spot') AND gone_at IS NULL AND tradable
         AND (match_state IS NULL OR match_state <> 'excluded')
@@ -224,6 +232,12 @@ _DERIVED = f"""
             string_agg(DISTINCT source, '+' ORDER BY source) AS source
         FROM candles WHERE {_OF_SERIES} AND open_time >= %(since)s GROUP BY 1) AS b
     WHERE parts = %(parts)s ORDER BY bucket DESC LIMIT %(limit)s
+"""
+_LAST_GOOD = """
+    SELECT s.source, max(j.finished_at) AS at FROM unnest(CAST(:sources AS text[])) AS s(source)
+    CROSS JOIN unnest(CAST(:datasets AS text[])) AS d(dataset)
+    CROSS JOIN LATERAL (SELECT finished_at FROM jobs WHERE source = s.source AND dataset = d.dataset AND state = 'ok'
+        AND finished_at >= :since ORDER BY finished_at DESC LIMIT 1) j GROUP BY 1
 """
 _BY_INSTRUMENT = ("tickers", "mark_prices", "order_books", "open_interest", "funding_forecasts")
 _NEWEST = " UNION ALL ".join(

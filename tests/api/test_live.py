@@ -8,7 +8,7 @@ import pytest
 from collector import providers
 from collector.api.live import SEATS, LiveProviders
 from collector.clock import SystemClock
-from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueUnreachable
+from collector.errors import AccessDenied, PayloadError, RateLimited, RequestRejected, VenueError, VenueUnreachable
 from collector.records import Dataset, Instrument, InstrumentListing, Interval, Job, Kind
 from collector.simulator import Fault, Faults
 from tests.api.unified_stand import live_on
@@ -117,6 +117,64 @@ def test_health_goes_from_offline_to_online_with_a_good_probe(clock):
         assert isinstance(live.ask(LISTING, within=SOON)[0], InstrumentListing)
         told = live.health()["kraken"]
         assert (told.status, told.reason, told.retry_after) == ("online", "", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("geo_blocked", "access was refused"), ("error_500", "no answer to the last calls")],
+)
+def test_once_its_back_off_is_over_a_provider_is_being_tried_again_before_anybody_asks(clock, kind, reason):
+    faults = Faults([Fault(kind, "kraken")])
+    with frozen_market(clock, interceptor=faults) as simulator, live_on(simulator, clock, names=("kraken",)) as live:
+        for _ in range(6):
+            with pytest.raises(VenueError):
+                live.ask(LISTING, within=SOON)
+        told = live.health()["kraken"]
+        assert told.status == "offline"
+        clock.advance(told.retry_after + 1)
+        told = live.health()["kraken"]
+        assert (told.status, told.retry_after) == ("degraded", None)
+        assert told.reason.startswith(f"being tried again; {reason}")
+        with pytest.raises(VenueError):
+            live.ask(LISTING, within=SOON)
+        assert live.health()["kraken"].status == "offline"
+
+
+def test_a_provider_of_whose_limit_the_share_is_too_small_costs_itself_alone(clock):
+    tree = {"sources": {"coincap": {"enabled": True, "api_key": "a-key"}}}
+    with frozen_market(clock) as simulator:
+        settings = settings_of(tree, addresses=simulator.base_urls)
+        # 5 % of 600 credits a minute are 30; a page of 250 assets of 500 bytes costs 1 + 50
+        source = providers.build_source("coincap", settings, clock, share=0.05)
+        live = LiveProviders([(source.collector, source.venue)], clock)
+        try:
+            with pytest.raises(
+                VenueError, match=r"smaller than one call; raise http\.reserve_pct .*weight 51.* allows 30"
+            ):
+                live.ask(Job(source="coincap", dataset=Dataset.MARKETS, limit=250), within=SOON)
+            assert not simulator.requests
+            assert live.health()["coincap"].status == "online"
+        finally:
+            live.close()
+            providers.close_source(source)
+
+
+@pytest.mark.parametrize("where", ["on_fetch", "on_parse"])
+@pytest.mark.parametrize("defect", [ValueError("x"), KeyError("x"), TypeError("x"), ZeroDivisionError(), IndexError()])
+def test_a_defect_of_a_source_is_an_error_of_that_provider(where, defect):
+    def broken(_):
+        raise defect
+
+    stand = Stand("broken", datasets=(Dataset.INSTRUMENTS,))
+    setattr(stand, where, broken)
+    source = stand.source(REAL)
+    live = LiveProviders([(source.collector, source.venue)], REAL)
+    try:
+        with pytest.raises(PayloadError, match=f"could not be read: a defect .{type(defect).__name__}"):
+            live.ask(Job(source="broken", dataset=Dataset.INSTRUMENTS), within=SOON)
+    finally:
+        live.close()
+        providers.close_source(source)
 
 
 def test_a_call_that_was_held_back_says_nothing_of_latency(clock):

@@ -6,7 +6,7 @@ import pytest
 
 from collector.clock import to_millis
 from collector.records import Dataset, Interval
-from tests.api.unified_stand import Counting, Stock, application, bar, client_of, opens_before
+from tests.api.unified_stand import Counting, Stock, application, bar, client_of, coin_row, opens_before
 from tests.unit.cycle_rig import listed, perpetual
 
 H1, M1, M5, M15, H4, D1, W1 = Interval.H1, Interval.M1, Interval.M5, Interval.M15, Interval.H4, Interval.D1, Interval.W1
@@ -81,9 +81,34 @@ def test_bars_older_than_their_time_are_asked_for_anew(database, clock, stock):
 
 def test_the_newest_bar_may_be_late_by_as_long_as_candles_are_fresh(database, clock, stock):
     (instrument,) = stock.asset("BTC", "bitcoin", 1)
-    stock.bars(instrument, M1, opens_before(clock.now() - timedelta(minutes=4), M1, 3))
-    told = get(asking(database, clock, Counting()), interval="1m")
+    stock.bars(instrument, H1, opens_before(clock.now(), H1, 3))  # the last one ended at 14:00
+    clock.advance(22 * 60 + 18 + 299)  # 15:04:59: the next one ended less than 300 s ago
+    live = Counting()
+    told = get(asking(database, clock, live))
     assert (told["stale"], told["detail"]["from"]) == (False, "database")
+    assert not live.asked
+    clock.advance(2)
+    get(asking(database, clock, live))
+    assert live.asked["binance_futures", Dataset.CANDLES] == 1
+
+
+@pytest.mark.parametrize(("behind", "asked"), [(0, 0), (1, 0), (2, 1), (3, 1)])
+def test_bars_of_a_minute_may_be_one_behind_and_no_more(database, clock, stock, behind, asked):
+    (instrument,) = stock.asset("BTC", "bitcoin", 1)
+    stock.bars(instrument, M1, opens_before(clock.now() - behind * M1.width, M1, 3))
+    live = Counting()
+    told = get(asking(database, clock, live), interval="1m")
+    assert live.asked["binance_futures", Dataset.CANDLES] == asked
+    assert told["stale"] is bool(asked)  # nobody answered
+
+
+def test_bars_of_a_minute_have_three_seconds_to_arrive(database, clock, stock):
+    (instrument,) = stock.asset("BTC", "bitcoin", 1)
+    stock.bars(instrument, M1, opens_before(clock.now(), M1, 3))  # the last one ended at 14:37
+    clock.advance(18 + 60 + 2)  # 14:39:02: two more have ended, one just now
+    live = Counting()
+    get(asking(database, clock, live), interval="1m")
+    assert not live.asked
 
 
 def test_a_hole_is_asked_for_and_filled_from_the_venue(database, clock, stock):
@@ -100,7 +125,76 @@ def test_with_nobody_to_ask_a_series_with_a_hole_is_better_than_nothing(database
     first, _, last = opens_before(clock.now(), H1, 3)
     stock.bars(instrument, H1, [first, last])
     told = get(asking(database, clock, Counting()))
+    assert (told["count"], told["stale"]) == (2, True)
+
+
+def test_what_an_outage_cut_short_is_stale_and_whole_again_when_somebody_answers(database, clock, stock):
+    (instrument,) = stock.asset("BTC", "bitcoin", 1)
+    stock.bars(instrument, H1, opens_before(clock.now(), H1, 2))
+    live = Counting()
+    client = asking(database, clock, live)
+    told = get(client)
+    assert (told["count"], told["stale"], told["detail"]["from"]) == (2, True, "database")
+    live.answer = lambda job: hours_of(job, clock)
+    clock.advance(10)  # far less than the 300 s of a fresh answer
+    told = get(client)
+    assert (told["count"], told["stale"], told["detail"]["from"]) == (3, False, "provider")
+
+
+def test_a_market_that_is_known_to_be_young_is_whole_with_all_the_bars_there_are(database, clock, stock):
+    (instrument,) = stock.asset("BTC", "bitcoin", 1)
+    opens = opens_before(clock.now(), H1, 2)
+    began = listed(instrument, instrument.venue, clock.now(), listed_at=opens[0] - timedelta(minutes=20))
+    stock.put(began, source=instrument.venue, dataset=Dataset.TICKERS)
+    stock.bars(instrument, H1, opens)
+    live = Counting()
+    told = get(asking(database, clock, live))
     assert (told["count"], told["stale"]) == (2, False)
+    assert not live.asked
+
+
+def test_a_young_market_whose_first_bar_is_missing_is_not_whole(database, clock, stock):
+    (instrument,) = stock.asset("BTC", "bitcoin", 1)
+    opens = opens_before(clock.now(), H1, 3)
+    stock.put(listed(instrument, instrument.venue, clock.now(), listed_at=opens[0]), source=instrument.venue)
+    stock.bars(instrument, H1, opens[2:])
+    assert get(asking(database, clock, Counting()))["stale"] is True
+
+
+def test_a_listing_younger_than_the_stored_bars_tells_nothing_of_their_beginning(database, clock, stock):
+    (instrument,) = stock.asset("BTC", "bitcoin", 1)
+    opens = opens_before(clock.now(), H1, 2)
+    stock.put(listed(instrument, instrument.venue, clock.now(), listed_at=opens[1]), source=instrument.venue)
+    stock.bars(instrument, H1, opens)
+    assert get(asking(database, clock, Counting()))["stale"] is True
+
+
+def test_an_asset_that_no_venue_lists_is_not_found(database, clock, stock):
+    stock.asset("BTC", "bitcoin", 1, venues=("binance_futures", "kraken"))
+    stock.put(coin_row("tether", "USDT", "Tether", clock.now()), dataset=Dataset.ASSET_DETAILS)
+    live = Counting("binance_futures", "kraken")
+    told = get(asking(database, clock, live, symbols=("BTC", "USDT")), symbol="USDT", status=404)
+    assert told["error"]["code"] == "NOT_FOUND"
+    assert told["error"]["details"] == {
+        "binance_futures": "lists no USDT against USD, USDT, USDC",
+        "kraken": "lists no USDT against USD, USDT, USDC",
+    }
+    assert told["error"]["retryAfter"] is None
+    assert not live.asked
+
+
+def test_an_asset_that_no_venue_lists_by_its_own_list_is_not_found(database, clock):
+    live = Counting(answer=lambda job: [listed(perpetual("BTC", job.source), job.source, clock.now())])
+    told = get(asking(database, clock, live, symbols=("USDT",)), symbol="USDT", status=404)
+    assert told["error"]["code"] == "NOT_FOUND"
+
+
+def test_while_the_list_of_one_venue_is_unknown_an_asset_may_still_be_there(database, clock, stock):
+    stock.asset("BTC", "bitcoin", 1)  # the list of this venue is stored; the other does not answer
+    live = Counting("binance_futures", "kraken")
+    told = get(asking(database, clock, live, symbols=("USDT",)), symbol="USDT", status=503)
+    assert told["error"]["code"] == "PROVIDER_ERROR"
+    assert told["error"]["details"]["kraken"] == "no route to kraken"
 
 
 def test_with_nobody_to_ask_old_bars_are_given_and_called_stale(database, clock, stock):

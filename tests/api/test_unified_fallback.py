@@ -3,17 +3,20 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 
 import httpx2
 import pytest
 
+from collector import providers
+from collector.api.live import LiveProviders
 from collector.clock import SystemClock
 from collector.records import Dataset, Interval
 from collector.simulator import Fault, Faults
 from collector.storage.database import Database
 from tests.api.unified_stand import Counting, Stock, application, bar, client_of, live_on, opens_before
-from tests.unit.cycle_rig import frozen_market, listed, perpetual
+from tests.unit.cycle_rig import frozen_market, listed, perpetual, settings_of
 
 REAL = SystemClock()
 NOWHERE = "postgresql://nobody@127.0.0.1:9/nothing"
@@ -92,6 +95,26 @@ def test_prices_come_from_whoever_answers(database, clock):
         assert all(row["price"] > 0 for row in told["data"])
 
 
+def test_a_provider_that_may_not_be_asked_for_want_of_quota_spoils_no_answer(database, clock):
+    tree = {"sources": {"coincap": {"enabled": True, "api_key": "a-key"}}}
+    with frozen_market(clock) as simulator, ExitStack() as stack:
+        settings = settings_of(tree, addresses=simulator.base_urls)
+        # 5 % of 600 credits a minute; the one call weighs 51
+        shares = {"coincap": 0.05}
+        names = ("coingecko", "coincap", "binance_futures", "alternative_me")
+        sources = [providers.build_source(name, settings, clock, share=shares.get(name)) for name in names]
+        for source in sources:
+            stack.callback(providers.close_source, source)
+        live = LiveProviders([(source.collector, source.venue) for source in sources], clock)
+        stack.callback(live.close)
+        client = client_of(application(database, live, clock))
+        for path in ("/api/prices?symbols=BTC", "/api/sentiment", "/api/market/overview"):
+            response = client.get(path)
+            assert response.status_code == 200, response.text
+        assert client.get("/api/prices?symbols=BTC").json()["source"] == "coingecko+binance"
+        assert not [path for name, path in simulator.requests if name == "coincap"]
+
+
 def test_an_empty_database_is_answered_for_by_coingecko_and_binance(database, clock):
     with frozen_market(clock) as simulator, live_on(simulator, clock) as live:
         told = client_of(application(database, live, clock)).get("/api/prices?symbols=BTC").json()
@@ -134,6 +157,35 @@ def test_a_provider_without_answers_goes_offline_when_its_breaker_opens(database
         for limit in range(1, 7):
             client.get(f"/api/ohlcv?symbol=BTC&limit={limit}")
         assert states(client)["kraken"] == "offline"
+
+
+def test_what_the_collector_had_since_the_failure_makes_a_provider_online(database, clock):
+    with faulty(clock, Fault("error_500", "kraken")) as simulator, live_on(simulator, clock, names=("kraken",)) as live:
+        client = client_of(application(database, live, clock))
+        stock = Stock(database, clock.now())
+        stock.put(source="kraken", dataset=Dataset.TICKERS)  # before the failures: tells nothing
+        clock.advance(1)
+        for limit in range(1, 7):
+            client.get(f"/api/ohlcv?symbol=BTC&limit={limit}")
+        assert states(client)["kraken"] == "offline"
+        clock.advance(6)
+        assert states(client)["kraken"] == "degraded"
+        stock.now = clock.now()
+        stock.put(source="kraken", dataset=Dataset.CANDLES)
+        clock.advance(6)  # the database is looked at every five seconds
+        told = client.get("/api/health").json()
+        (kraken,) = told["providers"]
+        assert (kraken["status"], kraken["reason"], told["status"]) == ("online", None, "healthy")
+
+
+def test_what_the_collector_had_does_not_lift_a_pause(database, clock):
+    with frozen_market(clock) as simulator, live_on(simulator, clock, names=("kraken",)) as live:
+        client = client_of(application(database, live, clock))
+        client.get("/api/ohlcv?symbol=BTC&limit=5")
+        live.venues["kraken"].quota.pause(clock.now() + timedelta(seconds=40), "HTTP 429")
+        stock = Stock(database, clock.now() + timedelta(seconds=1))
+        stock.put(source="kraken", dataset=Dataset.TICKERS)
+        assert states(client)["kraken"] == "degraded"
 
 
 def test_latency_and_time_of_the_last_call_are_told(database, clock):

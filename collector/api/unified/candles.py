@@ -13,6 +13,7 @@ from functools import partial
 import orjson
 
 from collector.api.cache import Body
+from collector.api.errors import ApiError, Code
 from collector.api.fallback import Budget, Stored, Upstream, joined, public_name
 from collector.api.parts import Parts
 from collector.api.symbols import Coin, pair
@@ -73,9 +74,12 @@ class Candles:
         return min(self._parts.settings.ttl_ohlcv.total_seconds(), next_bar.total_seconds() + SETTLE_S)
 
     def body(self, coin: Coin, interval: Interval, limit: int, budget: Budget) -> Body:
-        """Return the answer. Raises ApiError PROVIDER_ERROR when nobody gives a bar and none is stored."""
+        """Return the answer.
+
+        Raises ApiError when there is no bar: NOT_FOUND where no venue lists the asset, else PROVIDER_ERROR.
+        """
         now = self._parts.clock.now()
-        good_from = last_closed_open(now - self._parts.settings.ttl_ohlcv, interval)
+        good_from = last_closed_open(now - self._late(interval), interval)
         asked = Request(coin=coin, interval=interval, limit=limit, until=floor_time(now, interval), good_from=good_from)
         known = self._universe.load()
         held = self._held(asked, known)
@@ -88,9 +92,17 @@ class Candles:
         if live is not None:
             return self._encoded(_joined(live, held, asked), asked, stale=live.newest < asked.good_from)
         best = max(held or self._ever(asked, known), key=lambda item: (item.newest, len(item.bars)), default=None)
+        if best is None and self._universe.nowhere(coin):
+            raise ApiError(Code.NOT_FOUND, f"No venue has a market of {coin.symbol}", details=reasons)
         if best is None:
             raise self._upstream.error(f"{interval} candles of {coin.symbol}", reasons)
-        return self._encoded(best, asked, stale=best.newest < asked.good_from)
+        # What was cut short by an outage must not stand for as long as what is all there is.
+        short = bool(reasons) and not _whole(best, asked)
+        return self._encoded(best, asked, stale=short or best.newest < asked.good_from)
+
+    def _late(self, interval: Interval) -> timedelta:
+        """Return how late the newest bar may be: the setting, of shorter intervals the one bar the collector needs."""
+        return min(self._parts.settings.ttl_ohlcv, interval.width + timedelta(seconds=SETTLE_S))
 
     # ------------------------------------------------------------------ the database
 
@@ -181,11 +193,19 @@ def _newest_of(quotes: Quotes, series: Series, asked: Request) -> list[Bar]:
 
 
 def _whole(found: Found, asked: Request) -> bool:
-    """Return whether bars are as many as asked for, without a hole, and young enough."""
+    """Return whether bars are as many as asked for or as there ever were, without a hole, and young enough."""
     width_ms = asked.interval.width // timedelta(milliseconds=1)
     span_ms = found.bars[-1][0] - found.bars[0][0]
-    complete = len(found.bars) == asked.limit and span_ms == (asked.limit - 1) * width_ms
-    return complete and found.newest >= asked.good_from
+    every = len(found.bars) == asked.limit or _from_the_start(found, asked.interval)
+    return every and span_ms == (len(found.bars) - 1) * width_ms and found.newest >= asked.good_from
+
+
+def _from_the_start(found: Found, interval: Interval) -> bool:
+    """Return whether bars begin with the first whole one of a market whose first day of trading is known."""
+    if found.series.listed_at is None:
+        return False
+    began = floor_time(found.series.listed_at, interval)  # the first bar may lack its beginning, and be left out
+    return began <= from_millis(found.bars[0][0]) <= began + interval.width
 
 
 def _joined(live: Found, held: Sequence[Found], asked: Request) -> Found:

@@ -1,12 +1,14 @@
 """GET /api/health: whether answers can be given, and how old what is stored is; answers with everything else down.
 
+A provider whose calls from here failed is online all the same once the collector stored something of it since.
 healthy: the database answers, the last cycle did not fail, and every provider is online. unhealthy: neither the
 database nor any provider can be asked. degraded: anything between.
 """
 
 import threading
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from collector.api.cache import Answers
@@ -18,6 +20,7 @@ from collector.records import CycleState
 from collector.storage.quotes import LastCycle, Quotes
 
 LOOKED_EVERY_S = 5.0
+GOOD_WITHIN = timedelta(hours=1)  # the longest that a provider stays off without being tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class _Looked:
     reason: str | None  # why it did not answer
     cycle: LastCycle | None
     newest: dict[str, datetime]
+    good: Mapping[str, datetime] = field(default_factory=dict)  # when the collector last had something of a source
 
 
 class HealthReport:
@@ -41,7 +45,10 @@ class HealthReport:
 
     def content(self, answers: Answers) -> dict[str, Any]:
         """Return the body of the answer."""
-        looked, providers = self._look(), self._parts.live.health()
+        looked = self._look()
+        providers = {
+            name: _as_seen(health, looked.good.get(name)) for name, health in self._parts.live.health().items()
+        }
         now, stats = self._parts.clock.now(), answers.stats()
         cycle = looked.cycle
         return {
@@ -68,7 +75,8 @@ class HealthReport:
         now = self._parts.clock.now()
 
         def read(quotes: Quotes) -> _Looked:
-            return _Looked(reason=None, cycle=quotes.last_cycle(), newest=quotes.newest_rows(now))
+            good = quotes.last_good(self._parts.live.sources(), now - GOOD_WITHIN)
+            return _Looked(reason=None, cycle=quotes.last_cycle(), newest=quotes.newest_rows(now), good=good)
 
         try:
             return self._stored.read(read)
@@ -76,7 +84,14 @@ class HealthReport:
             return _Looked(reason=str(error), cycle=None, newest={})
 
 
-def _status(looked: _Looked, providers: dict[str, Health] | Any) -> str:
+def _as_seen(health: Health, good_at: datetime | None) -> Health:
+    """Return how a provider is when the collector had something of it at a moment; None when it had nothing."""
+    if health.failed_at is None or good_at is None or good_at.timestamp() <= health.failed_at:
+        return health
+    return replace(health, status="online", reason="")
+
+
+def _status(looked: _Looked, providers: Mapping[str, Health]) -> str:
     standings = {health.status for health in providers.values()}
     if looked.reason is not None and standings <= {"offline"}:
         return "unhealthy"

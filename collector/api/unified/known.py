@@ -4,7 +4,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from collector.api.fallback import Stored, Upstream
@@ -29,6 +29,7 @@ class Series:
     instrument: Instrument
     units: Decimal
     followed: bool
+    listed_at: datetime | None = None  # when trading began; None when it is not known
 
 
 class Known:
@@ -57,9 +58,20 @@ class Known:
         if not found and coin.symbol in WELL_KNOWN:
             found = self._unmatched.get((venue, coin.symbol), [])
         return [
-            Series(number=item.number, instrument=item.instrument, units=item.asset_units, followed=item.followed)
+            Series(
+                number=item.number,
+                instrument=item.instrument,
+                units=item.asset_units,
+                followed=item.followed,
+                listed_at=item.listed_at,
+            )
             for item in sorted(found, key=lambda item: _preference(item.instrument, item.asset_units, item.followed))
         ]
+
+    def has_none(self, coin: Coin, venue: str) -> bool:
+        """Return whether the stored listing of a venue is without any market that may be of an asset."""
+        may_be = (venue, coin.asset_id or "") in self._by_asset or (venue, coin.symbol) in self._unmatched
+        return venue in self.venues and not may_be
 
 
 class Universe:
@@ -115,6 +127,18 @@ class Universe:
             found = _by_base(item for item in records if isinstance(item, InstrumentListing))
             self._listings[venue] = (now, found)
         return found
+
+    def nowhere(self, coin: Coin) -> bool:
+        """Return whether the listing of every venue is known, and none has a market of an asset; asks nobody."""
+        known, now = self.load(), self._parts.clock.monotonic()
+        venues = order_of(self._parts.venues, self._upstream.sources()) or self._parts.venues
+        for venue in venues:
+            read_at, listing = self._listings.get(venue, (float("-inf"), {}))
+            # A listing that is not stored is searched for assets everybody knows only.
+            unlisted = now - read_at < LISTING_S and coin.symbol in WELL_KNOWN and coin.symbol not in listing
+            if not (known.has_none(coin, venue) if venue in known.venues else unlisted):
+                return False
+        return bool(venues)
 
     def best(self, coin: Coin, venue: str, within: timedelta) -> Series:
         """Return the best market of an asset at a venue; raises RequestRejected when it has none."""
