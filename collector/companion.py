@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Self
 
 from collector.clock import Clock
-from collector.exits import USAGE
 from collector.log import get_logger
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between its end and its next start
@@ -23,7 +22,7 @@ class Companion:
     """Use as a context manager for as long as the process shall run."""
 
     def __init__(self, ended: str, command: Sequence[str], environment: dict[str, str], clock: Clock) -> None:
-        """Start nothing yet. `ended` is the event of an unwanted end; status 2 means that somebody must act first."""
+        """Start nothing yet. `ended` is the event of an unwanted end."""
         self._ended, self._command, self._environment = ended, list(command), environment
         self._clock = clock
         self._stop = threading.Event()
@@ -64,8 +63,6 @@ class Companion:
                 return
             if self._clock.monotonic() - began >= HEALTHY_S:
                 pause, told = FIRST_PAUSE_S, 0
-            if status == USAGE:  # it has said why; somebody must act
-                pause = LONGEST_PAUSE_S
             if status != told:
                 self._log.warning(self._ended, status=status, again_in_s=pause, effect="collecting goes on")
             told = status

@@ -69,8 +69,7 @@ def _complete(document: dict[str, Any], *, needs_token: bool) -> None:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     schemas["Error"] = SCHEMA
-    if needs_token:
-        components["securitySchemes"] = _TOKEN
+    components["securitySchemes"] = _TOKEN  # also where none is needed yet: who sends one is served as well
     for path, methods in document.get("paths", {}).items():
         for operation in methods.values():
             _describe_errors(operation, has_token=needs_token and not is_open(path))

@@ -9,8 +9,10 @@ from typing import Any
 import orjson
 
 from collector.clock import iso
+from collector.records import Interval
 from collector.storage.news import Found, News, Position
 
+OURS = "collector"  # the source of what the collector computes itself
 EVENT_ROWS = 500  # of one event; more rows of one commit come in several
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
 
@@ -75,7 +77,7 @@ class Edition:
         rows = [found.rows[number] for number in numbers]
         head = {
             "kind": found.kind,
-            "source": "+".join(sorted({row["source"] for row in rows if row.get("source")})) or None,
+            "source": "+".join(sorted({row.get("source", OURS) for row in rows})) or None,
             "as_of": max((_moment(row) for row in rows), default=None),
             "stale": False,
             "simulated": self._simulated,
@@ -94,7 +96,8 @@ class Edition:
 
 
 def _moment(row: Mapping[str, Any]) -> datetime:
-    found: datetime = row.get("observed_at") or row["computed_at"]
+    """Return when a row was true: when it was observed; what is computed of a bar is as old as the end of the bar."""
+    found: datetime = row["observed_at"] if "observed_at" in row else row["open_time"] + Interval(row["interval"]).width
     return found
 
 

@@ -32,7 +32,7 @@ def handlers(clock: Clock, log: ServiceLogger) -> dict[type[Exception], Handler]
 
     def answering(told: Callable[[Request, Any], ApiError]) -> Handler:
         async def handle(request: Request, error: Exception) -> Response:
-            return response(told(request, error), clock, getattr(error, "headers", None))
+            return response(told(request, error), clock, _headers(error))
 
         return handle
 
@@ -74,6 +74,14 @@ def refused_parameters(error: RequestValidationError) -> ApiError:
     codes = {_BY_PARAMETER.get(name, Code.INVALID_PARAMETER) for name in names}
     code = codes.pop() if len(codes) == 1 else Code.INVALID_PARAMETER
     return ApiError(code, "; ".join(f"{name}: {why}" for name, why in details.items()), details=details)
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    """Return what the framework says beside an error; what can be read can be asked for without its body too."""
+    told = dict(getattr(error, "headers", None) or {})
+    if "GET" in (allowed := told.get("Allow", "").split(", ")) and "HEAD" not in allowed:
+        told["Allow"] = ", ".join([*allowed, "HEAD"])
+    return told
 
 
 def _plain(request: Request, error: HTTPException) -> ApiError:

@@ -22,7 +22,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collector.api import description, faults, limits, pages
+from collector.api import description, faults, http_rules, limits, pages
 from collector.api.access import demand_token, is_open, networks, peer_of
 from collector.api.cache import Answers, told
 from collector.api.errors import ApiError, Code
@@ -50,7 +50,12 @@ LOG_EVERY_S = 0.25
 LOGGED_PATH = 300  # characters of a path in the log; no path of ours is half as long
 SHORTCUTS = 2048  # requests whose answer is known by path and query
 SHORTCUT_QUERY = 512  # bytes; longer queries take the long way
-EXPOSED = ("ETag", "Retry-After", "X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+CORS_METHODS = ("GET", "HEAD")
+CORS_HEADERS = ("Authorization", "X-API-Key", "Content-Type", "If-None-Match", "Last-Event-ID", "X-Request-ID")
+EXPOSED = (
+    *("ETag", "Link", "Retry-After", "X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
+    *("X-Next-Cursor", "X-Source", "X-As-Of", "X-Stale", "X-Simulated"),  # of formats without a place for them
+)
 
 _OURS, _NUMBERS = secrets.token_hex(4), itertools.count()  # of request ids: this process, and the request
 _LOG = get_logger("Api")
@@ -70,6 +75,7 @@ def install(app: FastAPI, parts: Parts) -> None:
     for kind, handler in handled.items():
         if kind is not Exception:
             app.add_exception_handler(kind, handler)
+    app.router.redirect_slashes = False  # the redirect would go wherever the Host header says
     # The last added is the outermost.
     app.add_middleware(
         GZipMiddleware,
@@ -77,11 +83,19 @@ def install(app: FastAPI, parts: Parts) -> None:
         compresslevel=GZIP_LEVEL,
         thread_minimum_size=GZIP_THREAD_FROM,
     )
+    app.add_middleware(http_rules.Encodings)
     app.add_middleware(Shortcut, parts=parts, answers=app.state.answers, limiter=app.state.limiter)
     app.add_middleware(Gate, parts=parts)
     app.add_middleware(ExceptionMiddleware, handlers=handled)
+    app.add_middleware(http_rules.Head)
     if parts.settings.cors_origins:
-        app.add_middleware(CORSMiddleware, allow_origins=parts.settings.cors_origins, expose_headers=EXPOSED)
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=parts.settings.cors_origins,
+            allow_methods=CORS_METHODS,
+            allow_headers=CORS_HEADERS,
+            expose_headers=EXPOSED,
+        )
     app.add_middleware(Edge, parts=parts, metrics=app.state.metrics)
     _count_everything(app, parts)
     pages.install(app)
@@ -188,7 +202,12 @@ class Gate:
             raise _too_long()
         if self._parts.settings.tokens and not is_open(_path(scope)):
             demand_token(headers, self._parts)
-        await self._app(scope, _bounded(receive), send)
+        if _path(scope).startswith("/api/"):
+            http_rules.refuse_repeated(scope["query_string"])
+        body = _bounded(receive)
+        if "transfer-encoding" in headers:
+            body = await http_rules.read_ahead(body)
+        await self._app(scope, body, send)
 
 
 class Shortcut:
@@ -285,6 +304,8 @@ def _request_id(scope: Scope) -> str:
 def _dress(message: Message, state: dict[str, Any]) -> None:
     headers: list[tuple[bytes, bytes]] = list(message.get("headers", ()))
     present = {name for name, _ in headers}
+    if b"etag" in present:
+        headers = http_rules.varying(headers)
     headers += [pair for pair in SAFE_HEADERS if pair[0] not in present]
     headers.append((b"x-request-id", state["request_id"].encode()))
     if "grant" in state:

@@ -5,12 +5,13 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from collector.api.access import client_key, peer
@@ -19,9 +20,10 @@ from collector.api.events import Edition, Wish, frame, spelled
 from collector.api.fanout import Fanout, Reader
 from collector.api.limits import limited
 from collector.api.parts import Parts
-from collector.errors import StorageError
+from collector.errors import ConfigError, StorageError
 from collector.records import Interval
 from collector.storage.news import KINDS, Position
+from collector.storage.serving import unknown_symbols
 
 RETRY = b"retry: 3000\n\n"  # ms after which a browser reconnects
 KEEP_ALIVE, KEEP_ALIVE_S = b": keep-alive\n\n", 15.0
@@ -30,7 +32,8 @@ SLICE = 64 * 1024  # bytes handed to the connection at once: what it holds back 
 MOST_SYMBOLS = 50
 BUSY_RETRY_S = 10
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Content-Type": "text/event-stream; charset=utf-8"}
-_SYMBOL = re.compile(r"[^\s,]{1,80}")
+PARAMETERS = ("kinds", "symbols", "interval", "numbers")
+_SYMBOL = re.compile(r"[^\s,\x00-\x1f\x7f]{1,80}")
 
 EXAMPLE = """retry: 3000
 
@@ -95,7 +98,9 @@ def router(parts: Parts) -> APIRouter:
         `ready` comes first; `reset` says that rows were missed that are not sent again: read what you need anew; `end`
         is the last event and says why. A row may come twice after a reconnection, its natural key tells.
         """
+        _refuse_unknown_parameters(request)
         wish = _wish(kinds, symbols, interval, exact=numbers == "string")
+        await run_in_threadpool(_refuse_unknown_symbols, parts, wish.symbols)
         fanout: Fanout | None = getattr(request.app.state, "fanout", None)
         client = client_key(peer(request, parts))
         reason = "the server is not ready" if fanout is None else fanout.room(client)
@@ -106,20 +111,45 @@ def router(parts: Parts) -> APIRouter:
     return routes
 
 
+def _refuse_unknown_parameters(request: Request) -> None:
+    for name in request.query_params:
+        if name not in PARAMETERS:
+            why = f"is no parameter of this address; there are {', '.join(PARAMETERS)}"
+            raise ApiError(Code.INVALID_PARAMETER, f"{name[:40]}: {why}", details={name[:40]: why})
+
+
+def _refuse_unknown_symbols(parts: Parts, names: Collection[str]) -> None:
+    """Raise INVALID_SYMBOL for what nobody lists.
+
+    While the database is away nobody can say: a browser would not come back after an error, so it gets its stream.
+    """
+    asked = sorted(set(names) - {spelled(symbol) for symbol in parts.settings.symbols})
+    try:
+        strangers = unknown_symbols(parts.database, asked) if asked else []
+    except (StorageError, ConfigError):
+        return
+    if strangers:
+        why = f"{strangers[0]!r} is no asset, pair or instrument that is listed; see /api/v1/instruments"
+        raise ApiError(Code.INVALID_SYMBOL, f"symbols: {why}", details={"symbols": why})
+
+
 def _wish(kinds: str | None, symbols: str | None, interval: str | None, *, exact: bool) -> Wish:
-    chosen, intervals = _words(kinds), _words(interval)
+    chosen = _words("kinds", kinds, Code.INVALID_PARAMETER)
     for name in chosen:
         if name not in KINDS:
-            raise ApiError(Code.INVALID_PARAMETER, f"kinds: {name[:40]!r} is none; use {', '.join(KINDS)}")
+            raise _refused(Code.INVALID_PARAMETER, "kinds", f"{name[:40]!r} is none; use {', '.join(KINDS)}")
+    intervals = _words("interval", interval, Code.INVALID_INTERVAL)
     for name in intervals:
         if name not in set(Interval):
-            raise ApiError(Code.INVALID_INTERVAL, f"interval: {name[:40]!r} is none; use {', '.join(Interval)}")
-    names = _words(symbols)
+            raise _refused(Code.INVALID_INTERVAL, "interval", f"{name[:40]!r} is none; use {', '.join(Interval)}")
+    names = _words("symbols", symbols, Code.INVALID_SYMBOL)
     if len(names) > MOST_SYMBOLS:
-        raise ApiError(Code.INVALID_PARAMETER, f"symbols: {len(names)} are too many; at most {MOST_SYMBOLS}")
+        raise _refused(Code.INVALID_PARAMETER, "symbols", f"{len(names)} are too many; at most {MOST_SYMBOLS}")
     for name in names:
         if not _SYMBOL.fullmatch(name):
-            raise ApiError(Code.INVALID_SYMBOL, f"symbols: {name[:40]!r} is none; write BTC,ETHUSDT,okx:SOL-USDT:perp")
+            raise _refused(
+                Code.INVALID_SYMBOL, "symbols", f"{name[:40]!r} is none; write BTC,ETHUSDT,okx:SOL-USDT:perp"
+            )
     return Wish(
         kinds=tuple(name for name in KINDS if name in chosen or not chosen),
         symbols=frozenset(map(spelled, names)),
@@ -128,8 +158,18 @@ def _wish(kinds: str | None, symbols: str | None, interval: str | None, *, exact
     )
 
 
-def _words(text: str | None) -> list[str]:
-    return [word.strip() for word in (text or "").split(",") if word.strip()]
+def _words(parameter: str, text: str | None, code: Code) -> list[str]:
+    """Return the words of a list; a list that is given has at least one, and none is empty."""
+    if text is None:
+        return []
+    words = [word.strip(" ") for word in text.split(",")]
+    if not all(words):
+        raise _refused(code, parameter, "has an empty name; leave the parameter out for all")
+    return words
+
+
+def _refused(code: Code, parameter: str, why: str) -> ApiError:
+    return ApiError(code, f"{parameter}: {why}", details={parameter: why})
 
 
 class Events(Response):

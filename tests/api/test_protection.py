@@ -81,7 +81,7 @@ def test_a_failed_provider_is_named_in_the_details(client):
 
 
 def test_a_method_that_is_not_possible_names_those_that_are(client):
-    assert client.delete("/api/prices").headers["allow"] == "GET"
+    assert client.delete("/api/prices").headers["allow"] == "GET, HEAD"
 
 
 def test_a_database_that_is_away_says_when_to_come_back_and_nothing_of_itself(client):
@@ -304,7 +304,8 @@ def test_the_document_describes_one_shape_of_error_for_every_route(client):
                 assert schema == {"$ref": "#/components/schemas/Error"}
             assert "default" in operation["responses"]
     assert "400" in document["paths"]["/api/ohlcv"]["get"]["responses"]
-    assert "securitySchemes" not in document["components"]
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "key"}
+    assert "security" not in document["paths"]["/api/prices"]["get"]  # none is configured
     assert "/metrics" not in document["paths"]
 
 

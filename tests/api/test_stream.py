@@ -23,7 +23,7 @@ from collector.storage.database import Database
 from collector.storage.news import Found, News, Position
 from collector.storage.writer import Writer
 from tests.api.streaming import parts_of, served, stream_app, wait_until
-from tests.storage.samples import asset, candle, perp, snapshot, ticker
+from tests.storage.samples import asset, candle, listing, perp, snapshot, ticker
 
 CLOCK = SystemClock()
 NOW = CLOCK.now().replace(second=0, microsecond=0)
@@ -248,12 +248,59 @@ def test_all_together_have_as_many_streams_as_the_settings_say(opened):
         ("symbols=BTC%20X", "INVALID_SYMBOL"),
         ("symbols=" + ",".join(f"A{number}" for number in range(51)), "INVALID_PARAMETER"),
         ("numbers=words", "INVALID_PARAMETER"),
+        ("limit=5", "INVALID_PARAMETER"),
+        ("kinds=", "INVALID_PARAMETER"),
+        ("kinds=candles,,tickers", "INVALID_PARAMETER"),
+        ("kinds=candles&kinds=tickers", "INVALID_PARAMETER"),
+        ("kinds=candles%0A", "INVALID_PARAMETER"),
+        ("interval=", "INVALID_INTERVAL"),
+        ("symbols=", "INVALID_SYMBOL"),
+        ("symbols=BTC%00", "INVALID_SYMBOL"),
+        ("symbols=BT%1BC", "INVALID_SYMBOL"),
+        ("symbols=BTC%0D%0A", "INVALID_SYMBOL"),
     ],
 )
 def test_a_wish_that_cannot_be_understood_is_refused_at_once(api, query, code):
     refused = httpx2.get(f"{api.url}/api/v1/stream?{query}")
     assert refused.status_code in (400, 422)
     assert refused.json()["error"]["code"] == code
+
+
+def test_a_symbol_that_nobody_lists_is_refused_once_something_is_listed(api, collector):
+    def status(symbols):
+        with httpx2.stream("GET", f"{api.url}/api/v1/stream", params={"symbols": symbols}, timeout=20) as answer:
+            return answer.status_code, answer.read() and answer.json()["error"] if answer.status_code != 200 else None
+
+    assert status("FOO")[0] == 200  # nothing at all is listed yet
+    listed = (asset("first-coin", "FST", "First", at=NOW), listing(perp("SEC")))
+    collector.write(batch(*listed, dataset=Dataset.MARKETS, interval=None))
+    for known in ("fst", "first-coin", "sec", "SEC/USDT", "secusdt", "okx:SEC-usdt:perp", "BTC"):  # the last: supported
+        assert status(known)[0] == 200, known
+    for unknown in ("FOO", "SECEUR", "okx:FOO-USDT:perp", "okx:SECUSDT:perp"):
+        code, error = status(f"SEC,{unknown}")
+        assert (code, error["code"]) == (400, "INVALID_SYMBOL"), unknown
+        assert unknown.upper() in error["details"]["symbols"]
+
+
+def test_the_head_of_a_stream_is_answered_without_the_stream(api):
+    answer = httpx2.head(f"{api.url}/api/v1/stream", timeout=5)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    wait_until(lambda: api.fanout.streams == 0, "the end of the stream")
+
+
+def test_indicators_are_the_collectors_and_as_old_as_the_end_of_their_newest_bar(api, collector):
+    with api.stream("kinds=indicators") as events:
+        events.next()
+        opened = NOW - timedelta(minutes=4)
+        values = {"columns": {"rsi_14": [50.0, 51.0]}, "extra": {}, "warm": (True, True)}
+        times = (opened, opened + timedelta(minutes=1))
+        collector.write(batch(bar(4), bar(3)))
+        collector.indicators(IndicatorBlock(instrument=perp("BTC"), interval=Interval.M1, open_times=times, **values))
+        told = events.next().data
+    ended = NOW - timedelta(minutes=2)  # the bar of three minutes ago lasts one
+    assert (told["source"], told["count"]) == ("collector", 2)
+    assert told["as_of"] == ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def test_readers_that_vanish_without_a_word_are_forgotten(api, collector):

@@ -95,3 +95,11 @@ def test_the_slowest_source_of_an_answer_decides_how_old_it_may_be():
     assert bars.allowed(["unheard_of"]) == 2 * UNKNOWN
     assert Expected(cadences, Dataset.CANDLES, Interval.W1).allowed(["okx"]) == 2 * Interval.W1.width
     assert Expected({}, Dataset.FUNDING).allowed([]).total_seconds() == 16 * 3600
+
+
+def test_a_value_that_is_renewed_less_often_than_it_is_asked_for_is_judged_by_its_renewal():
+    often = {("coingecko", dataset): UNKNOWN / 15 for dataset in (Dataset.GLOBAL, Dataset.MARKETS)}  # every 20 s
+    assert Expected(often, Dataset.MARKETS).allowed(["coingecko"]).total_seconds() == 120  # renewed once a minute
+    assert Expected(often, Dataset.GLOBAL).allowed(["coingecko"]).total_seconds() == 1200  # every ten minutes
+    seldom = {("coingecko", Dataset.MARKETS): 2 * UNKNOWN}
+    assert Expected(seldom, Dataset.MARKETS).allowed(["coingecko"]) == 4 * UNKNOWN

@@ -215,9 +215,10 @@ def test_a_page_is_never_longer_than_configured(migrated_url):
 
 def test_text_that_looks_like_sql_finds_nothing_and_harms_nothing(filled):
     for text in ("'", "okx'; DROP TABLE candles; --", "%(limit)s", "%s", "\\", "{inside}", "1) OR (1=1", "$1", "%"):
-        assert filled.page("/candles", source=text, **CANDLES)["data"] == []
+        assert filled.refusal("/candles", source=text, **CANDLES) == (400, "INVALID_PARAMETER")
         assert filled.page("/assets", symbol=text)["data"] == []
-        assert filled.page("/instruments", venue=text)["data"] == []
+        assert filled.refusal("/instruments", venue=text) == (400, "INVALID_PARAMETER")
+        assert filled.refusal("/markets/latest", asset_id=text) == (404, "NOT_FOUND")
         assert filled.page("/suspects", subject=text)["data"] == []
     assert filled.page("/candles", **CANDLES)["count"] == 5
 
@@ -430,6 +431,9 @@ def test_a_cycle_is_told_with_its_report(stand):
     told = stand.page(f"/cycles/{stand.cycle}")
     assert told["data"]["report"]["suspects"] == 3
     assert told["as_of"] == "2026-01-31T12:00:09.000Z"
+    tag = stand.get(f"/cycles/{stand.cycle}").headers["etag"]
+    again = stand.client.get(f"/api/v1/cycles/{stand.cycle}", headers={"If-None-Match": tag})
+    assert (again.status_code, again.content, again.headers["vary"]) == (304, b"", "Accept-Encoding")
     assert stand.refusal("/cycles/999") == (404, "NOT_FOUND")
     assert stand.refusal("/cycles/0") == (400, "INVALID_PARAMETER")
     assert stand.refusal("/cycles/x") == (400, "INVALID_PARAMETER")
@@ -521,7 +525,9 @@ def test_changed_and_doubtful_values_are_told(stand):
 def test_what_nothing_collects_yet_is_an_empty_page(filled, path):
     page = filled.page(path, instrument=BTC.id)
     assert (page["data"], page["next"], page["stale"]) == ([], None, False)
-    assert filled.get(path, format="csv").text.strip() == ""
+    assert filled.get(path, format="csv").content == b""  # no columns, no header, no line
+    assert filled.refusal(path, instrument="okx:NOPE-USDT:perp") == (404, "NOT_FOUND")
+    assert filled.refusal(path, instrument="BTC") == (400, "INVALID_SYMBOL")
     assert pa.ipc.open_stream(filled.get(path, format="arrow").content).read_all().num_rows == 0
     assert filled.refusal(path, cursor="x") == (400, "INVALID_PARAMETER")
     assert filled.refusal(path, to="soon") == (400, "INVALID_PARAMETER")

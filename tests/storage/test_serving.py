@@ -471,5 +471,5 @@ def test_payloads_as_values_find_nothing_and_break_nothing(writer, cycle, pages)
         asked = {"filters": {"instrument": payload, "interval": payload, "source": payload}}
         assert pages.page(serving.CANDLES, Ask(limit=1, **asked)).rows == []
         assert pages.page(serving.ASSETS, Ask(limit=1, filters={"symbol": [payload], "source": payload})).rows == []
-        assert not pages.knows(payload)
+        assert serving.unknown(pages._database, "instrument", [payload]) == [payload]
     assert len(all_rows(pages, serving.CANDLES, limit=10, filters=SERIES)) == 1

@@ -1,5 +1,6 @@
 """The process beside the daemon: it comes again when it dies, ends with us, and never ends us."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -55,6 +56,13 @@ def test_one_that_cannot_run_is_tried_again_without_haste(tmp_path):
     program = f"open({str(told)!r}, 'a').write('x'); raise SystemExit({USAGE})"
     with running(program):
         wait_until(lambda: told.exists() and len(told.read_text()) >= 3, "three tries")
+
+
+def test_the_pauses_are_those_of_any_other_end_when_it_cannot_start(caplog):
+    with caplog.at_level(logging.WARNING, logger="collector"), running(f"raise SystemExit({USAGE})"):
+        wait_until(lambda: [r for r in caplog.records if r.message == "api_ended"], "its end")
+    (told,) = [record for record in caplog.records if record.message == "api_ended"]
+    assert (told.fields["status"], told.fields["again_in_s"]) == (USAGE, 1.0)
 
 
 def test_one_that_does_not_exist_is_no_reason_to_end():

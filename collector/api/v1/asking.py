@@ -306,8 +306,8 @@ def _filters(topic: Topic, query: Paged) -> dict[str, Any]:
 
 
 def _single(name: str, value: Any) -> Any:
-    if name == "instrument" and not _INSTRUMENT.fullmatch(value):
-        raise _not_an_instrument(value)
+    if name == "instrument":
+        check_instrument(value)
     if name == "interval" and value not in list(Interval):
         raise ApiError(Code.INVALID_INTERVAL, f"interval: {value!r} is none of {', '.join(Interval)}")
     return str(value) if isinstance(value, Kind) else value
@@ -320,6 +320,12 @@ def _listed(name: str, value: str) -> list[str]:
     if name == "instrument" and (wrong := [word for word in words if not _INSTRUMENT.fullmatch(word)]):
         raise _not_an_instrument(wrong[0])
     return [word.upper() for word in words] if name == "symbol" else words
+
+
+def check_instrument(value: str) -> None:
+    """Raise INVALID_SYMBOL for what is no canonical id."""
+    if not _INSTRUMENT.fullmatch(value):
+        raise _not_an_instrument(value)
 
 
 def _not_an_instrument(value: str) -> ApiError:

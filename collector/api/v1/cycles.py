@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from collector.api.errors import ApiError, Code
-from collector.api.v1.formats import rows_of
+from collector.api.v1.formats import TYPES, rows_of, tagged
 from collector.api.v1.pages import US, Pages
 from collector.api.v1.schemas import example_of, one_model, responses_of, row_model
 from collector.storage.serving import CYCLE_REPORTS, Ask
@@ -25,7 +25,7 @@ def add(router: APIRouter, pages: Pages) -> None:
         response_model=model,
         responses=responses_of(example_of(CYCLE_REPORTS.columns), paged=False),
     )
-    def cycle(cycle_id: Number) -> Response:
+    def cycle(cycle_id: Number, request: Request) -> Response:
         """`report` is what the log folder's report.json holds; null while the cycle runs."""
         page = pages.read(CYCLE_REPORTS, Ask(limit=1, filters={"cycle_id": cycle_id}))
         if not page.rows:
@@ -38,4 +38,4 @@ def add(router: APIRouter, pages: Pages) -> None:
             "stale": False,
             "simulated": pages.parts.simulated,
         }
-        return Response(orjson.dumps(told), media_type="application/json")
+        return tagged(orjson.dumps(told), {"Content-Type": TYPES["json"]}, request)

@@ -36,9 +36,13 @@ class Answer:
 
 def response(answer: Answer, form: str, request: Request) -> Response:
     """Return the response to a request; 304 without a body when the client has the same one."""
-    body = _WRITERS[form](answer)
+    return tagged(_WRITERS[form](answer), {"Content-Type": TYPES[form], **_told(answer, form, request)}, request)
+
+
+def tagged(body: bytes, more: Mapping[str, str], request: Request) -> Response:
+    """Return the response of a body with a tag of its bytes; 304 without a body when the client has the same one."""
     tag = f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Type": TYPES[form], **_told(answer, form, request)}
+    headers = {"ETag": tag, "Cache-Control": "no-cache", **more}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers)
@@ -95,6 +99,8 @@ def _json(answer: Answer) -> bytes:
 
 
 def _csv(answer: Answer) -> bytes:
+    if not answer.columns:
+        return b""  # of what nobody collects yet no column is known
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\r\n")
     writer.writerow([column.name for column in answer.columns])

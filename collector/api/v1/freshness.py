@@ -16,7 +16,12 @@ Cadences = Mapping[tuple[str, Dataset], timedelta]
 
 UNKNOWN = timedelta(minutes=5)  # the shortest cadence of the shipped configuration
 # What has a new value less often than it is asked for.
-PERIODS = {Dataset.FUNDING: timedelta(hours=8), Dataset.SENTIMENT: timedelta(days=1)}
+PERIODS = {
+    Dataset.MARKETS: timedelta(minutes=1),  # aggregators renew their prices once a minute
+    Dataset.GLOBAL: timedelta(minutes=10),  # CoinGecko's documented period of /global
+    Dataset.FUNDING: timedelta(hours=8),
+    Dataset.SENTIMENT: timedelta(days=1),
+}
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 

@@ -45,6 +45,9 @@ def _endpoint(name: str, pages: Pages) -> Any:
             raise asking.refused("cursor", "is not a cursor; there is only one page")
         for bound in ("from", "to"):
             asking.moment_of(query, bound)
+        if query.instrument is not None:
+            asking.check_instrument(query.instrument)
+            pages.refuse_unknown("instrument", [query.instrument])
         told = Answer(
             name=name,
             columns=(),

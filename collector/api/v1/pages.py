@@ -9,17 +9,19 @@ from fastapi import Request, Response
 from collector.api.errors import ApiError, Code
 from collector.api.parts import Parts
 from collector.api.v1 import cursors
-from collector.api.v1.asking import Paged, ask_of
+from collector.api.v1.asking import Paged, ask_of, refused
 from collector.api.v1.formats import Answer, response
 from collector.api.v1.freshness import BEGINNING, Expected
 from collector.clock import iso
 from collector.errors import ConfigError, StorageError
 from collector.records import Interval
-from collector.storage.serving import Ask, Column, Form, Page, Serving, Topic
+from collector.sources import SOURCES
+from collector.storage.serving import NAMED, Ask, Column, Form, Page, Serving, Topic, unknown
 
 US = "collector"  # the source of what the collector says itself
 STALE = Column(name="stale", form=Form.FLAG, sql="", comment="older than twice the time after which a new one is due")
 RETRY_AFTER_S = 5
+_LISTS = {"instrument": "/api/v1/instruments", "asset_id": "/api/v1/assets", "cycle_id": "/api/v1/cycles"}
 AWAY = (StorageError, ConfigError)  # the second: a database or table that is not there, or is not ours to read
 
 
@@ -47,8 +49,7 @@ class Pages:
             typed=asked.typed,
         )
         page = self.read(topic, asked)
-        if not page.rows and isinstance(name := asked.filters.get("instrument"), str) and not self._knows(name):
-            raise ApiError(Code.NOT_FOUND, f"instrument: {name} is not known; see /api/v1/instruments")
+        self._refuse_unknown(page, asked)
         cursor = None if page.last_key is None else cursors.encode(mark, page.last_key)
         return self.tell(topic, page, asked, query.format, request, cursor=cursor)
 
@@ -59,11 +60,34 @@ class Pages:
         except AWAY as error:
             raise unavailable() from error
 
-    def _knows(self, instrument: str) -> bool:
+    def refuse_unknown(self, kind: str, names: Sequence[str]) -> None:
+        """Raise NOT_FOUND for a name that was never stored; `kind` is instrument, asset_id or cycle_id."""
         try:
-            return self._serving.knows(instrument)
+            strangers = unknown(self.parts.database, kind, names) if names else []
         except AWAY as error:
             raise unavailable() from error
+        if strangers:
+            told = f"{kind}: {strangers[0]} is not known; see {_LISTS[kind]}"
+            raise ApiError(Code.NOT_FOUND, told, details={kind: strangers})
+
+    def refuse_stranger(self, kind: str, name: str | None) -> None:
+        """Raise INVALID_PARAMETER for a source or venue that is none."""
+        known = {*SOURCES, *self.parts.live.sources(), *self.parts.venues, *(key[0] for key in self.parts.cadences), US}
+        if name is not None and name not in known:
+            raise refused(kind, f"{name[:40]!r} is none of {', '.join(sorted(known))}", known=sorted(known))
+
+    def _refuse_unknown(self, page: Page, asked: Ask) -> None:
+        """Look for the names that the page has no row of: rows that are there prove theirs."""
+        for kind in NAMED:
+            value = asked.filters.get(kind)
+            if value is None:
+                continue
+            names = [str(name) for name in value] if isinstance(value, list) else [str(value)]
+            seen = _seen(page, kind)
+            self.refuse_unknown(kind, [name for name in names if name not in seen])
+        if not page.rows:
+            for kind in ("source", "venue"):
+                self.refuse_stranger(kind, asked.filters.get(kind))
 
     def tell(
         self, topic: Topic, page: Page, asked: Ask, form: str, request: Request, *, cursor: str | None
@@ -95,6 +119,12 @@ class Pages:
             return None
         interval = Interval(asked.filters["interval"]) if topic.bars else None
         return Expected(self.parts.cadences, topic.dataset, interval)
+
+
+def _seen(page: Page, kind: str) -> set[str]:
+    names = [column.name for column in page.columns]
+    place = names.index(kind)
+    return {str(row[place]) for row in page.rows}
 
 
 def unavailable() -> ApiError:

@@ -68,6 +68,7 @@ def add(router: APIRouter, pages: Pages) -> None:
         if query.cursor is not None:
             raise asking.refused("cursor", "is not a cursor; there is only one page")
         asked = Ask(limit=query.limit, exact=query.numbers == "string", typed=query.format == "arrow")
+        pages.refuse_stranger("source", query.source)
         rows = [row for row in _rows(pages, typed=asked.typed) if query.source in (None, row[0])]
         page = Page(columns=COLUMNS, rows=rows[: query.limit], last_key=None)
         return pages.tell(TOPIC, page, asked, query.format, request, cursor=None)

@@ -4,6 +4,7 @@ A page is found by its place in an index, never by an offset: rows that are writ
 the next page nor push one out.
 """
 
+from collector.storage.serving.known import NAMED, unknown, unknown_symbols
 from collector.storage.serving.listings import ASSET_DETAILS, ASSETS, INSTRUMENTS, LISTING_CHANGES
 from collector.storage.serving.markets import (
     CANDLES,
@@ -77,6 +78,7 @@ __all__ = [
     "LOST_SNAPSHOTS",
     "MARKETS",
     "MARK_PRICES",
+    "NAMED",
     "OPEN_INTEREST",
     "ORDER_BOOKS",
     "ORDER_BOOK_DEPTHS",
@@ -94,4 +96,6 @@ __all__ = [
     "Page",
     "Serving",
     "Topic",
+    "unknown",
+    "unknown_symbols",
 ]

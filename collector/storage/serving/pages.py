@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
-
 from collector.storage.database import Database
 from collector.storage.serving.topics import Column, Form, Key, Topic
 
@@ -60,14 +58,6 @@ class Serving:
         if shown and len(shown[0]) > width:
             shown = [row[:width] for row in shown]
         return Page(columns=columns, rows=shown, last_key=last)
-
-    def knows(self, instrument: str) -> bool:
-        """Return whether an instrument was ever listed or seen."""
-        with self._database.reading("look for an instrument") as connection:
-            return connection.execute(_KNOWS, {"instrument": instrument}).first() is not None
-
-
-_KNOWS = text("SELECT 1 FROM instruments WHERE instrument = :instrument")
 
 
 def chosen(topic: Topic, names: Sequence[str] | None) -> Sequence[Column]:
