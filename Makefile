@@ -5,7 +5,7 @@ TYPESCRIPT := tests/acceptance/clients/typescript
 CYCLES ?= 0
 FAULTS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run demo test clients test-faults test-soak lint types format bench lock clean
+.PHONY: help run demo test clients dashboard test-faults test-soak lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ test: .venv/.installed-dev ## the default test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 clients: $(TYPESCRIPT)/node_modules/.package-lock.json ## install the packages of the TypeScript client that `make test` runs (needs node and npm)
+
+dashboard: dashboard/node_modules/.package-lock.json ## check the dashboard and build it into collector/api/static/app (needs node and npm)
+	cd dashboard && npm run lint && npm test && npm run build
 
 test-faults: .venv/.installed-dev ## attacks: provider faults, kills, a cut database, 20 000 mutated answers (minutes)
 	$(BIN)/python -m pytest -m faults -n 2 --dist loadfile -q
@@ -59,6 +62,9 @@ clean: ## remove .venv and caches; stored data and logs stay
 	@echo "installing the test tools into .venv (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
+
+dashboard/node_modules/.package-lock.json: dashboard/package-lock.json
+	cd dashboard && npm ci --no-audit --no-fund
 
 $(TYPESCRIPT)/node_modules/.package-lock.json: $(TYPESCRIPT)/package-lock.json
 	cd $(TYPESCRIPT) && npm ci --ignore-scripts --no-audit --no-fund

@@ -24,6 +24,7 @@ def run(settings: Settings, *, attached: bool) -> int:
             _say("SIMULATED: every number below is made up")
 
         def started(server: Server) -> None:
+            _say(f"dashboard: {address(opened)}/")
             _say(f"data API: {address(opened)}/docs")
             if attached:
                 threading.Thread(target=_end_with_input, args=(server,), name="input", daemon=True).start()

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from collector.api import protection, stream, unified, v1
+from collector.api import dashboard, protection, stream, unified, v1
 from collector.api.parts import Parts
 
 
@@ -17,6 +17,6 @@ def create_app(parts: Parts) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},  # nothing of a request goes anywhere else
     )
     protection.install(app, parts)
-    for topic in (unified, v1, stream):
+    for topic in (unified, v1, stream, dashboard):
         app.include_router(topic.router(parts))
     return app
