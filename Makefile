@@ -27,8 +27,9 @@ dashboard: dashboard/node_modules/.package-lock.json ## check the dashboard and 
 test-faults: .venv/.installed-dev ## attacks: provider faults, kills, a cut database, 20 000 mutated answers (minutes)
 	$(BIN)/python -m pytest -m faults -n 2 --dist loadfile -q
 
-test-soak: .venv/.installed-dev ## a day of cycles in minutes: memory, files, threads and connections stay flat
+test-soak: .venv/.installed-dev ## a day of cycles in minutes, memory flat; then the default suite with new random examples
 	$(BIN)/python -m pytest -m soak -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q --hypothesis-profile=search
 
 lint: .venv/.installed-dev ## ruff: rules and format
 	$(BIN)/ruff check .

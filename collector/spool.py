@@ -47,6 +47,7 @@ ASKED_AGAIN = frozenset(
 )
 
 _KINDS = {name: kind for name, kind in vars(kinds).items() if isinstance(kind, type) and issubclass(kind, Record)}
+_REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
 _ANY_NUMBER = ConfigDict(allow_inf_nan=True)  # what is believed was decided before; here it only must come back
 
 
@@ -329,11 +330,15 @@ def _batch(line: bytes, lines: Iterator[bytes]) -> Batch:
 
 
 def _line(adapter: TypeAdapter[Any], value: object) -> bytes:
-    """Return a value as a line of JSON, lone surrogates as escapes: a provider's text may hold some."""
-    try:
-        return adapter.dump_json(value)
-    except PydanticSerializationError:
-        return json.dumps(adapter.dump_python(value, mode="json")).encode()
+    """Return a value as a line of JSON, lone surrogates as escapes: a provider's text may hold some.
+
+    The fast writer refuses one in a value, but in the key of a mapping it writes replacement characters instead.
+    """
+    with suppress(PydanticSerializationError):
+        line = adapter.dump_json(value)
+        if _REPLACED not in line:
+            return line
+    return json.dumps(adapter.dump_python(value), default=str).encode()
 
 
 def _value(adapter: TypeAdapter[Any], line: bytes) -> Any:

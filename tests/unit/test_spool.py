@@ -28,7 +28,19 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from collector import records
 from collector.clock import SystemClock
-from collector.records import Batch, Dataset, Job, Kind, OrderBook, Payload, Record, Reject, RejectReason, Sentiment
+from collector.records import (
+    AssetDetails,
+    Batch,
+    Dataset,
+    Job,
+    Kind,
+    OrderBook,
+    Payload,
+    Record,
+    Reject,
+    RejectReason,
+    Sentiment,
+)
 from collector.spool import ASKED_AGAIN, Spool, SpooledCycle
 from tests.storage import samples
 
@@ -525,6 +537,16 @@ def test_whatever_a_row_of_any_kind_holds_comes_back_to_the_last_digit(kind):
             assert exact(back) == exact(batch)
 
     holds()
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\N{REPLACEMENT CHARACTER}", "a\udfffb"])
+def test_half_a_character_in_the_key_of_a_mapping_comes_back(tmp_path, text):
+    (details,) = [row for row in samples.everything() if isinstance(row, AssetDetails)]
+    odd = replace(details, name=text, platforms={text: "0x1", "solana": text})
+    Spool(tmp_path, ROOMY).keep(cycle(), [samples.batch(odd, dataset=Dataset.TICKERS)])
+    ((found, (batch,)),) = held(Spool(tmp_path, ROOMY))
+    assert found == cycle()
+    assert batch.records == (odd,)
 
 
 def test_a_number_that_is_none_comes_back_too(tmp_path):
