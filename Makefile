@@ -5,7 +5,7 @@ TYPESCRIPT := tests/acceptance/clients/typescript
 CYCLES ?= 0
 FAULTS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run demo test clients dashboard test-faults test-soak lint types format bench lock clean
+.PHONY: help run demo analytics test clients dashboard test-faults test-soak lint types format bench lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,8 +13,10 @@ help: ## list the targets
 run: .venv/.installed ## collect from the live providers until Ctrl+C
 	@$(BIN)/python main.py run
 
-demo: .venv/.installed ## the same against the simulator, no network needed (CYCLES=3 ends by itself, FAULTS=storm for bad weather)
+demo: .venv/.installed-analytics ## the same against the simulator, no network needed (CYCLES=3 ends by itself, FAULTS=storm for bad weather)
 	@$(BIN)/python main.py demo --cycles $(CYCLES) $(if $(FAULTS),--faults $(FAULTS))
+
+analytics: .venv/.installed-analytics ## install what portfolios and backtest reports need on top
 
 test: .venv/.installed-dev ## the default test suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
@@ -47,6 +49,7 @@ bench: .venv/.installed-dev ## every benchmark, printed as ratios
 
 lock: .venv/.installed-dev ## compile requirements*.in to pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt requirements.in
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements-analytics.txt requirements-analytics.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements-dev.txt requirements-dev.in
 
 clean: ## remove .venv and caches; stored data and logs stay
@@ -59,7 +62,12 @@ clean: ## remove .venv and caches; stored data and logs stay
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-.venv/.installed-dev: .venv/.installed requirements-dev.txt
+.venv/.installed-analytics: .venv/.installed requirements-analytics.txt
+	@echo "installing the packages of portfolios and backtest reports into .venv (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-analytics.txt
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed-analytics requirements-dev.txt
 	@echo "installing the test tools into .venv (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@

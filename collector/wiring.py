@@ -39,8 +39,10 @@ from collector.storage.reader import Reader
 from collector.storage.schema import head as schema_head
 from collector.storage.suspects import Suspects
 from collector.storage.writer import Writer
+from collector.studies.after_cycle import Studies
 from collector.suspicion import Bounds
 from collector.upkeep import MEGABYTE, Upkeep
+from collector.wiring_studies import build_studies
 from collector.worker import Source
 
 DEFAULT_DATABASE_PORT = 5432
@@ -136,6 +138,7 @@ class Collecting:
     runner: CycleRunner
     reader: Reader
     upkeep: Upkeep
+    studies: Studies
 
 
 @contextmanager
@@ -184,7 +187,8 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
             outage=build_outage(settings, writer),
             stopping=stopping,
         )
-        yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer))
+        studies = build_studies(settings, database, clock)
+        yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer), studies)
 
 
 def build_healer(settings: Settings, sources: Sequence[Source], database: Database) -> Healer:
@@ -290,6 +294,7 @@ def run_once(settings: Settings, cadence: str | None) -> CycleReport:
         raise ConfigError(f"--cadence: {name!r} is no cadence; use one of {', '.join(settings.cadences)}")
     with open_collecting(settings, lambda _: None) as collecting, _stopped_by_signals(collecting.runner.stop):
         report = collecting.runner.run(name)
+        collecting.studies.after_cycle(report)
         collecting.upkeep.after_cycle(report.finished_at)
     return report
 
@@ -307,6 +312,7 @@ def run_daemon(
         done: dict[str, int] = dict.fromkeys(settings.cadences, 0)
 
         def after_cycle(report: CycleReport) -> None:
+            collecting.studies.after_cycle(report)
             collecting.upkeep.after_cycle(report.finished_at)
             done[report.cadence] += 1
             first = next(iter(settings.cadences))

@@ -78,7 +78,7 @@ def shown_default(field: Any) -> str:
     if value is None or value in ((), {}) or (isinstance(value, SecretStr) and not value.get_secret_value()):
         return ""
     if isinstance(value, tuple):
-        return f"`{', '.join(str(item) for item in value)}`"
+        return f"`{', '.join(format_duration(item) if isinstance(item, timedelta) else str(item) for item in value)}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -4,6 +4,14 @@ Order, later wins: config/config.yaml, .env, the environment (`COLLECTOR_` prefi
 command line. Nothing else in the product reads the environment.
 """
 
+from collector.config.analytics import (
+    AnalyticsSettings,
+    DerivedSettings,
+    PortfolioSettings,
+    RankSettings,
+    SignalSettings,
+    TrendSettings,
+)
 from collector.config.loading import ROOT, Explained, Layer, environment_name, explain, load_settings
 from collector.config.sections import (
     ApiSettings,
@@ -24,11 +32,13 @@ from collector.config.values import cron_turns, format_duration, parse_duration
 
 __all__ = [
     "ROOT",
+    "AnalyticsSettings",
     "ApiSettings",
     "CadenceSettings",
     "CheckSettings",
     "DatabaseSettings",
     "DatasetSettings",
+    "DerivedSettings",
     "Explained",
     "ExtraIndicator",
     "HttpSettings",
@@ -36,8 +46,12 @@ __all__ = [
     "Layer",
     "LimitSettings",
     "LogSettings",
+    "PortfolioSettings",
+    "RankSettings",
     "Settings",
+    "SignalSettings",
     "SourceSettings",
+    "TrendSettings",
     "UniverseSettings",
     "cron_turns",
     "environment_name",

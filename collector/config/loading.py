@@ -338,7 +338,7 @@ def _show(value: Any) -> str:
     if isinstance(value, timedelta):
         return format_duration(value)
     if isinstance(value, tuple):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(format_duration(item) if isinstance(item, timedelta) else str(item) for item in value)
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 

@@ -4,21 +4,19 @@ import re
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from collector.config.analytics import AnalyticsSettings
+from collector.config.section import Section
 from collector.config.values import (
     CronLine,
     Duration,
@@ -32,17 +30,6 @@ from collector.config.values import (
     not_too_rare,
 )
 from collector.records import Dataset, Interval
-
-
-class Section(BaseModel):
-    """A part of the settings: unknown keys are errors, values cannot be changed after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _switches_only_where_wanted(cls, value: Any, info: ValidationInfo) -> Any:
-        return value if cls.model_fields[info.field_name or ""].annotation is bool else no_switch(value)
 
 
 class DatabaseSettings(Section):
@@ -254,6 +241,7 @@ class Settings(BaseSettings):
     cadences: dict[str, CadenceSettings] = Field(min_length=1, description="When cycles start, by name")
     sources: dict[str, SourceSettings] = Field(min_length=1, description="Providers, by name")
     indicators: IndicatorSettings = Field(IndicatorSettings(), description="TA-Lib indicators")
+    analytics: AnalyticsSettings = Field(AnalyticsSettings(), description="What is computed from stored rows")
     fallback: FallbackSettings = Field(FallbackSettings(), description="Who is asked when a provider gives nothing")
     checks: CheckSettings = Field(CheckSettings(), description="When a stored value is doubted")
     http: HttpSettings = Field(HttpSettings(), description="Bounds of every call")
@@ -271,6 +259,13 @@ class Settings(BaseSettings):
                     raise ValueError(
                         f"sources.{source}.datasets.{dataset}.cadence: {settings.cadence!r} is no cadence; "
                         f"use one of {', '.join(self.cadences)} or add it under cadences"
+                    )
+        if self.analytics.enabled:
+            for key, cadence in self.analytics.cadences():
+                if cadence not in self.cadences:
+                    raise ValueError(
+                        f"analytics.{key}.cadence: {cadence!r} is no cadence; use one of {', '.join(self.cadences)}, "
+                        f"or analytics.{key}.enabled: false"
                     )
         return self
 

@@ -127,8 +127,10 @@ def _listed(value: Any) -> Any:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 Intervals = Annotated[tuple[Interval, ...], BeforeValidator(_listed)]
+Wholes = Annotated[tuple[int, ...], BeforeValidator(_listed)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 PositiveDuration = Annotated[Duration, AfterValidator(_positive)]
+Durations = Annotated[tuple[PositiveDuration, ...], BeforeValidator(_listed)]
 CronLine = Annotated[str, AfterValidator(cron_line)]
 HttpUrl = Annotated[str, AfterValidator(http_url)]
 Folder = Annotated[Path, BeforeValidator(_folder)]

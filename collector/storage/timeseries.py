@@ -19,6 +19,7 @@ PARTITIONED: Mapping[str, str] = {
     "funding_forecasts": "observed_at",
     "open_interest": "observed_at",
     "indicators": "open_time",
+    "derived_metrics": "observed_at",
     "raw_payloads": "received_at",
 }
 """Table -> the time column its rows are placed by."""

@@ -224,8 +224,8 @@ NEAR = [(share, window) for share in (1.2, 1.26, 1.32, 1.5) for window in ("1h",
 DEADLINES = st.sampled_from(["5s", "1m", "4m", "15m"])
 
 
-# The same schedules each time: of others about one in a thousand, which uses more than 97 % of what may be planned, ends
-# its cycle some seconds after the deadline (docs/reliability.md).
+# The same schedules each time: of others about one in a thousand, which uses more than 97 % of what may be planned,
+# ends its cycle some seconds after the deadline (docs/reliability.md).
 @settings(max_examples=35, deadline=None, derandomize=True)
 @given(tree=schedules())
 def test_an_accepted_schedule_keeps_every_limit_for_a_month_and_a_refused_one_breaks_one(tree):

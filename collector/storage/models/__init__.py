@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import Table
 
 from collector import records
+from collector.storage.models.analytics import ANALYTICS
 from collector.storage.models.columns import METADATA
 from collector.storage.models.ledger import CYCLES, JOBS, PROVIDER_BUDGETS, PROVIDER_STATE, RAW_PAYLOADS, REJECTS
 from collector.storage.models.listings import ASSET_DETAILS, ASSETS, INSTRUMENTS, LISTING_CHANGES
@@ -44,6 +45,7 @@ TABLES: Mapping[type[records.Record], Table] = {
 """Where each record is stored. Its key is the table's primary key, with `instrument_id` for `instrument`."""
 
 __all__ = [
+    "ANALYTICS",
     "ASSETS",
     "ASSET_DETAILS",
     "CANDLES",

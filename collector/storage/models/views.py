@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Table
 
+from collector.storage.models.analytics import DERIVED_METRICS, SIGNAL_OUTCOMES, SIGNAL_REVISIONS, SIGNALS
 from collector.storage.models.market import (
     CANDLES,
     FUNDING_FORECASTS,
@@ -16,9 +17,11 @@ from collector.storage.models.market import (
     ORDER_BOOKS,
     TICKERS,
 )
+from collector.storage.models.price_trends import PRICE_TRENDS
 
 NAMED = (
     CANDLES,
+    DERIVED_METRICS,
     FUNDING_FORECASTS,
     FUNDING_RATES,
     FUNDING_TERMS,
@@ -26,6 +29,9 @@ NAMED = (
     MARK_PRICES,
     OPEN_INTEREST,
     ORDER_BOOKS,
+    SIGNALS,
+    SIGNAL_OUTCOMES,
+    SIGNAL_REVISIONS,
     TICKERS,
 )
 LATEST = (MARK_PRICES, OPEN_INTEREST, TICKERS)
@@ -73,6 +79,7 @@ VIEWS: Mapping[str, str] = {
         "(SELECT * FROM market_snapshots r WHERE r.asset_id = a.asset_id AND r.source = a.source "
         "ORDER BY r.observed_at DESC LIMIT 1) t"
     ),
+    "v_price_trends": " ".join(PRICE_TRENDS.split()),
 }
 """View -> its query. A view that is not in the newest migration does not exist: `tests/migrations` compares."""
 
@@ -82,4 +89,5 @@ COMMENTS: Mapping[str, str] = {
     "order_book_levels": "order_books, one row per level; level 1 is the best",
     **{f"latest_{table.name}": f"newest row of {table.name} per instrument" for table in LATEST},
     "latest_market_snapshots": "newest row of market_snapshots per asset",
+    "v_price_trends": "change, volatility and drawdowns over 7, 30 and 90 days per instrument, from 1d candles",
 }

@@ -1,0 +1,321 @@
+"""Tables of what was computed from stored rows: trends, derived metrics, ranks, signals, portfolios and how they did.
+
+A row says what was known at its moment. The column `span` is the length of time that a number looks back over.
+"""
+
+from typing import Any
+
+from sqlalchemy import ARRAY, Column, Index, PrimaryKeyConstraint, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from collector.storage.models.columns import METADATA, flag, instrument_id, moment, one_of, real, small, text, whole
+from collector.storage.models.market import BY_OBSERVATION
+
+
+def _computed() -> tuple[Column[Any], ...]:
+    return (
+        moment("computed_at", "when we computed it (UTC)"),
+        whole("cycle_id", "the cycle that computed it; NULL from the command line (cycles.cycle_id)", null=True),
+    )
+
+
+TRENDS = Table(
+    "trends",
+    METADATA,
+    text("subject", "an instrument's canonical id or an asset's id"),
+    text("span", "how far back, e.g. 30d"),
+    moment("as_of", "end of the newest bar used (UTC)"),
+    small("bars", "bars used"),
+    small("missing", "bars of the span that are not there"),
+    real("first_price", "close before the span, in quote"),
+    real("last_price", "newest close, in quote"),
+    real("change", "price change over the span, fraction"),
+    real("volatility", "deviation of log returns, annualised, fraction"),
+    real("volatility_parkinson", "the same from highs and lows (Parkinson 1980)"),
+    real("volatility_garman_klass", "the same from all four prices (Garman and Klass 1980)"),
+    real("drawdown", "newest close against the highest of the span, fraction, 0 or less"),
+    real("max_drawdown", "deepest fall from a high within the span, fraction, 0 or less"),
+    real("slope", "least-squares slope of the log close, per day"),
+    real("strength", "how much of the movement that line explains (R squared), 0 to 1"),
+    real("sma_fast", "fast moving average of the close, in quote"),
+    real("sma_slow", "slow moving average of the close, in quote"),
+    small("ma_state", "1 fast above slow, -1 below, 0 equal", null=True),
+    small("ma_bars", "bars since the averages crossed", null=True),
+    real("volume", "traded in the span, base units"),
+    real("volume_change", "against the span before, fraction"),
+    real("poc_price", "price at which most was traded (point of control), in quote"),
+    real("value_area_low", "lower end of the prices of 70 % of the volume, in quote"),
+    real("value_area_high", "upper end of the prices of 70 % of the volume, in quote"),
+    real("correlation_bitcoin", "correlation of returns with bitcoin's"),
+    real("beta_bitcoin", "slope of returns on bitcoin's"),
+    real("correlation_market", "correlation of returns with the cap-weighted market's"),
+    real("beta_market", "slope of returns on the cap-weighted market's"),
+    *_computed(),
+    PrimaryKeyConstraint("subject", "span", "as_of"),
+    Index("ix_trends_as_of", "as_of"),
+    comment="Trend and risk of assets and instruments over several spans",
+)
+
+BREADTH = Table(
+    "breadth",
+    METADATA,
+    text("span", "how far back, e.g. 30d"),
+    moment("as_of", "end of the newest bar used (UTC)"),
+    small("assets", "assets with a price at both ends"),
+    small("advancing", "assets that rose"),
+    small("declining", "assets that fell"),
+    small("unchanged", "assets that did neither"),
+    small("sma_assets", "assets with a moving average"),
+    small("above_sma", "of those, assets above it"),
+    small("new_highs", "assets whose newest close is the highest of the span"),
+    small("new_lows", "assets whose newest close is the lowest of the span"),
+    real("advance_share", "advancing over all assets, fraction"),
+    *_computed(),
+    PrimaryKeyConstraint("span", "as_of"),
+    comment="How many followed assets take part in a movement",
+)
+
+DERIVED_METRICS = Table(
+    "derived_metrics",
+    METADATA,
+    instrument_id(),
+    text("measure", "price, volume, open_interest, funding, spread_bps, imbalance, or a column of indicators"),
+    text("span", "how far back: a number of observations (20) or minutes (15m)"),
+    moment("observed_at", "minute of the newest observation (UTC)"),
+    real("value", "the newest observation, in the unit of its raw row"),
+    real("gradient", "least-squares change per minute, in that unit"),
+    real("gradient_relative", "gradient over the mean, per minute"),
+    real("mean", "mean of the span"),
+    real("deviation", "sample standard deviation of the span"),
+    real("zscore", "deviations between the newest observation and the mean"),
+    small("samples", "observations used"),
+    *_computed(),
+    PrimaryKeyConstraint("instrument_id", "measure", "span", "observed_at"),
+    Index("ix_derived_metrics_observed_at", "observed_at", postgresql_using="brin"),
+    comment="Slopes, means and z-scores of raw rows, on a grid of minutes",
+    **BY_OBSERVATION,
+)
+
+RANK_HISTORY = Table(
+    "rank_history",
+    METADATA,
+    text("source", "who ranked"),
+    text("asset_id", "the provider's own id (assets.asset_id)"),
+    moment("day", "start of the day (UTC)"),
+    small("rank", "rank by the provider at the last look of that day", null=True),
+    small("cap_rank", "rank by the market caps of that look", null=True),
+    real("market_cap_usd", "circulating supply times price, USD"),
+    real("price_usd", "price of one coin in USD"),
+    moment("observed_at", "time of its last look that day; NULL when there was none (UTC)", null=True),
+    flag("entered", "among the first ones, and not the day before"),
+    flag("dropped", "not among the first ones, but the day before"),
+    *_computed(),
+    PrimaryKeyConstraint("source", "asset_id", "day"),
+    Index("ix_rank_history_day", "day"),
+    comment="Rank by market cap day by day, with entries and exits",
+)
+
+SIGNALS = Table(
+    "signals",
+    METADATA,
+    instrument_id(),
+    text("interval", "length of the bars"),
+    text("name", "which rule, e.g. ema_cross_12_26"),
+    text("parameter_hash", "fingerprint of its parameters"),
+    small("version", "version of the rule"),
+    moment("bar_end", "end of the closed bar that gave it (UTC)"),
+    text("kind", "ema_cross, rsi, macd, breakout or funding"),
+    small("direction", "1 speaks for rising prices, -1 for falling ones, 0 for neither"),
+    text("state", "the state that began, in words"),
+    real("strength", "-1 to 1, with the direction's sign"),
+    real("price", "close of that bar, in quote"),
+    moment("window_since", "end of the first bar used (UTC)"),
+    moment("window_until", "end of the last bar used (UTC)"),
+    small("bars", "bars used"),
+    Column("parameters", JSONB(), nullable=False, comment="the rule's parameters"),
+    text("inputs_hash", "fingerprint of the values used"),
+    *_computed(),
+    PrimaryKeyConstraint("instrument_id", "interval", "name", "parameter_hash", "version", "bar_end"),
+    Index("ix_signals_bar_end", "bar_end"),
+    comment="Signals on closed bars, as they were given; they are never changed",
+)
+
+SIGNAL_REVISIONS = Table(
+    "signal_revisions",
+    METADATA,
+    instrument_id(),
+    text("interval", "length of the bars"),
+    text("name", "which rule (signals.name)"),
+    text("parameter_hash", "fingerprint of its parameters"),
+    small("version", "version of the rule"),
+    moment("bar_end", "end of the bar that gave the signal (UTC)"),
+    small("revision", "1 for the first"),
+    text("kind", "kind of the signal"),
+    Column("differs", ARRAY(Text()), nullable=False, comment="what differs: gone, back, direction, strength, price"),
+    text("cause", "inputs (they were corrected) or code (the rule was)"),
+    small("direction", "the signal as it would be given today; NULL: it would not", null=True),
+    text("state", "its state", null=True),
+    real("strength", "its strength, -1 to 1"),
+    real("price", "close of its bar, in quote"),
+    text("inputs_hash", "fingerprint of the values used today", null=True),
+    *_computed(),
+    PrimaryKeyConstraint("instrument_id", "interval", "name", "parameter_hash", "version", "bar_end", "revision"),
+    comment="Signals that would be given otherwise today, because their inputs were corrected",
+)
+
+ASSET_VIEWS = Table(
+    "asset_views",
+    METADATA,
+    text("asset_id", "the asset (assets.asset_id)"),
+    moment("as_of", "what was known at this moment (UTC)"),
+    real("score", "mean of the signals' strengths, -1 to 1"),
+    real("zscore", "the score against all assets"),
+    small("rank", "1 is the most bullish", null=True),
+    real("confidence", "agreement times coverage, 0 to 1"),
+    real("agreement", "1 when all signals point one way, 0 when they cancel"),
+    real("coverage", "share of the expected signals that there are"),
+    small("signals", "signals that speak"),
+    Column("members", JSONB(), nullable=False, comment="each signal's strength"),
+    *_computed(),
+    PrimaryKeyConstraint("asset_id", "as_of"),
+    Index("ix_asset_views_as_of", "as_of"),
+    comment="All signals of an asset in one view",
+)
+
+FACTOR_RETURNS = Table(
+    "factor_returns",
+    METADATA,
+    text("factor", "market, size, momentum, volatility or liquidity"),
+    moment("day", "end of the day (UTC)"),
+    real("value", "return of the factor's long leg minus its short leg, fraction"),
+    small("long_assets", "assets in the long leg", null=True),
+    small("short_assets", "assets in the short leg", null=True),
+    text("reason", "why there is no value; empty when there is one"),
+    *_computed(),
+    PrimaryKeyConstraint("factor", "day"),
+    comment="What the common factors earned, day by day",
+)
+
+FACTOR_EXPOSURES = Table(
+    "factor_exposures",
+    METADATA,
+    text("asset_id", "the asset (assets.asset_id)"),
+    moment("as_of", "end of the newest day used (UTC)"),
+    real("alpha", "return of a day that no factor explains, fraction"),
+    Column("betas", JSONB(), nullable=False, comment="factor -> slope of the asset's returns on it; null: not known"),
+    real("r_squared", "how much of the returns the factors explain, 0 to 1"),
+    small("bars", "days used"),
+    text("reason", "why there are no betas; empty when there are"),
+    *_computed(),
+    PrimaryKeyConstraint("asset_id", "as_of"),
+    comment="How far each asset moves with the common factors",
+)
+
+PORTFOLIO_RUNS = Table(
+    "portfolio_runs",
+    METADATA,
+    text("portfolio", "name of the portfolio"),
+    moment("as_of", "what was known at this moment (UTC)"),
+    text("state", "ok or refused"),
+    text("reason", "why it was refused; empty when it was not"),
+    real("expected_return", "a year's return by the posterior, fraction"),
+    real("expected_volatility", "annualised, fraction"),
+    real("turnover", "half the sum of changed weights"),
+    real("shrinkage", "weight of the target in the covariance, 0 to 1"),
+    real("condition", "condition number of the covariance"),
+    small("assets", "assets in it", null=True),
+    Column("left_out", JSONB(), nullable=False, comment="assets left out, each with its reason"),
+    Column("inputs", JSONB(), nullable=False, comment="everything that is needed to compute it again"),
+    text("inputs_hash", "fingerprint of the inputs"),
+    text("parameter_hash", "fingerprint of the parameters"),
+    *_computed(),
+    PrimaryKeyConstraint("portfolio", "as_of"),
+    one_of("state", "ok", "refused"),
+    comment="Each time a portfolio was computed, or why it was not",
+)
+
+PORTFOLIO_WEIGHTS = Table(
+    "portfolio_weights",
+    METADATA,
+    text("portfolio", "name of the portfolio"),
+    moment("as_of", "what was known at this moment (UTC)"),
+    text("asset_id", "the asset (assets.asset_id)"),
+    real("market_weight", "share in the market cap of all assets in it"),
+    real("view_return", "a year's return by the signals; NULL without a view"),
+    real("confidence", "confidence of that view, 0 to 1"),
+    real("prior_return", "a year's return by the market's weights"),
+    real("posterior_return", "both together (Black and Litterman)"),
+    real("weight", "share in the portfolio"),
+    real("previous_weight", "share in the portfolio before; NULL in the first"),
+    *_computed(),
+    PrimaryKeyConstraint("portfolio", "as_of", "asset_id"),
+    comment="Weights of the portfolios, with what they follow from",
+)
+
+SIGNAL_OUTCOMES = Table(
+    "signal_outcomes",
+    METADATA,
+    instrument_id(),
+    text("interval", "length of the bars"),
+    text("name", "which rule (signals.name)"),
+    text("parameter_hash", "fingerprint of its parameters"),
+    small("version", "version of the rule"),
+    moment("bar_end", "end of the bar that gave the signal (UTC)"),
+    small("horizon", "bars after it"),
+    text("kind", "kind of the signal"),
+    small("direction", "the signal's direction"),
+    moment("exit_end", "end of the last of those bars (UTC)"),
+    text("status", "done, or hole: a price is missing"),
+    real("entry_price", "open of the bar after the signal, in quote"),
+    real("exit_price", "close after the horizon, in quote"),
+    real("forward_return", "return in the signal's direction, fraction"),
+    flag("hit", "the price went the signal's way; NULL for a signal without a direction", null=True),
+    *_computed(),
+    PrimaryKeyConstraint("instrument_id", "interval", "name", "parameter_hash", "version", "bar_end", "horizon"),
+    Index("ix_signal_outcomes_bar_end", "bar_end"),
+    comment="What followed each signal",
+)
+
+INFORMATION_COEFFICIENTS = Table(
+    "information_coefficients",
+    METADATA,
+    moment("as_of", "moment of the views (UTC)"),
+    small("horizon", "days after it"),
+    small("assets", "assets with a view and a return"),
+    real("value", "rank correlation of views and returns (Spearman)"),
+    *_computed(),
+    PrimaryKeyConstraint("as_of", "horizon"),
+    comment="How well the views of a moment ordered what followed",
+)
+
+PAPER_EQUITY = Table(
+    "paper_equity",
+    METADATA,
+    text("portfolio", "name of the portfolio"),
+    moment("day", "end of the day (UTC)"),
+    real("equity", "value of the portfolio after fees, 1 at its start"),
+    real("bitcoin", "value of the same money in bitcoin"),
+    real("market", "value of the same money in the cap-weighted market"),
+    real("turnover", "traded that day, share of the portfolio; NULL without a trade"),
+    real("fees", "paid that day, in the same money"),
+    *_computed(),
+    PrimaryKeyConstraint("portfolio", "day"),
+    comment="What the portfolios would have earned, beside bitcoin and the market",
+)
+
+ANALYTICS = (
+    TRENDS,
+    BREADTH,
+    DERIVED_METRICS,
+    RANK_HISTORY,
+    SIGNALS,
+    SIGNAL_REVISIONS,
+    ASSET_VIEWS,
+    FACTOR_RETURNS,
+    FACTOR_EXPOSURES,
+    PORTFOLIO_RUNS,
+    PORTFOLIO_WEIGHTS,
+    SIGNAL_OUTCOMES,
+    INFORMATION_COEFFICIENTS,
+    PAPER_EQUITY,
+)

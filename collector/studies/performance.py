@@ -1,0 +1,109 @@
+"""How signals, views and portfolios turned out, once a day has closed: outcomes, information coefficients, equity."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+
+from collector.analytics.bars import BarPanel, bar_panel
+from collector.analytics.outcomes import DONE, HOLE, HORIZONS, forward_returns, information_coefficient, outcomes
+from collector.analytics.paper import paper_equity
+from collector.config import AnalyticsSettings
+from collector.records import Interval
+from collector.storage.past import Past
+from collector.studies.prices import asset_prices, daily_caps, wide
+from collector.studies.rows import Found, rows
+
+DAY = timedelta(days=1)
+OUTCOME_BARS = 400  # bars before the newest whose signals are looked at; an older one has its outcome
+LONGEST = max(HORIZONS)
+
+
+class PerformanceStudy:
+    """What followed."""
+
+    name = "performance"
+
+    def __init__(self, past: Past, settings: AnalyticsSettings) -> None:
+        self._past = past
+        self._venues = settings.venues
+        self._intervals = settings.signals.intervals
+        self._portfolio = settings.portfolio
+        self._newest: dict[Interval, datetime] = {}
+
+    def make(self, now: datetime) -> Found:
+        """Return what became known since the last time: by interval when bars have closed, the rest by day."""
+        found: Found = {}
+        for interval in self._intervals:
+            newest = max((item.last for item in self._past.series(interval)), default=None)
+            if newest is None or self._newest.get(interval) == newest:
+                continue
+            found.setdefault("signal_outcomes", []).extend(self.outcomes(interval, now))
+            if interval is Interval.D1:
+                found |= self._by_day(now)
+            self._newest[interval] = newest
+        return found
+
+    def outcomes(self, interval: Interval, now: datetime) -> list[Mapping[str, Any]]:
+        """Return the outcomes that are known of the signals of the last `OUTCOME_BARS` bars."""
+        since = now - OUTCOME_BARS * interval.width
+        if self._past.newest("signal_outcomes", "bar_end", interval=str(interval)) is None:
+            since = now - 100 * 365 * DAY
+        given = self._past.signals(since=since, as_of=now, interval=interval)
+        names = sorted({row["instrument"] for row in given})
+        first = min((row["bar_end"] for row in given), default=now) - interval.width
+        panel = bar_panel(self._past.bars(names, interval, since=first, as_of=now, known=now), interval)
+        ends = set(panel.close.index)
+        told = outcomes([_emitted(row) for row in given if row["bar_end"] in ends], panel)
+        return rows([item for item in told if item.status in (DONE, HOLE)], subject="instrument")
+
+    def _by_day(self, now: datetime) -> Found:
+        since = now - OUTCOME_BARS * DAY
+        prices = asset_prices(self._past, self._venues, since=since, as_of=now, known=now).bars
+        caps = daily_caps(self._past, since=since, as_of=now)
+        return {
+            "information_coefficients": self._coefficients(prices, since, now),
+            "paper_equity": self._equity(prices, caps, since, now),
+        }
+
+    def _coefficients(self, prices: BarPanel, since: datetime, now: datetime) -> list[Mapping[str, Any]]:
+        """Return the coefficient of each day's last views: those at the end of a daily bar."""
+        given = self._past.views(since=since, as_of=now)
+        if not given:
+            return []
+        scores = wide(given, "as_of", "asset_id", "score")
+        found: list[Mapping[str, Any]] = []
+        for horizon in HORIZONS:
+            told = information_coefficient(scores, forward_returns(prices, horizon))
+            found += [
+                {"as_of": item.as_of, "horizon": horizon, "assets": item.assets, "value": item.coefficient}
+                for item in told.by_moment
+                if item.coefficient is not None
+            ]
+        return found
+
+    def _equity(self, prices: BarPanel, caps: pd.DataFrame, since: datetime, now: datetime) -> list[Mapping[str, Any]]:
+        given = self._past.weights(self._portfolio.name, since=since, as_of=now)
+        held = [row for row in given if row["asset_id"] in prices.close.columns]
+        if not held:
+            return []
+        weights = wide(held, "as_of", "asset_id", "weight")
+        told, _ = paper_equity(weights, prices, fee=self._portfolio.fee, caps=caps)
+        return [
+            {
+                "portfolio": self._portfolio.name,
+                "day": item.bar_end,
+                "equity": item.equity,
+                "bitcoin": item.bitcoin,
+                "market": item.market,
+                "turnover": item.turnover,
+                "fees": item.fees,
+            }
+            for item in told
+        ]
+
+
+def _emitted(row: Mapping[str, Any]) -> Any:
+    return SimpleNamespace(**{**row, "subject": row["instrument"], "interval": Interval(row["interval"])})

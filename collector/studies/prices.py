@@ -1,0 +1,86 @@
+"""Daily prices, market caps and volumes of assets as they were known: frames with a column per asset."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from collector.analytics.bars import BarPanel, bar_panel
+from collector.records import Interval, Kind
+from collector.storage.past import Past, Series
+
+DOLLARS = ("USDT", "USD", "USDC")  # quotes that are taken as one dollar, best first
+CAPS_SOURCE = "coingecko"
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class AssetPrices:
+    """Daily bars of assets in dollars a coin, and which instrument each comes from."""
+
+    bars: BarPanel
+    instruments: dict[str, str]  # asset id -> canonical id
+
+
+def chosen_series(series: Iterable[Series], venues: Sequence[str]) -> dict[str, Series]:
+    """Return the series that stands for each asset: the best venue, spot before perpetual, dollars before others.
+
+    Of several that are alike, the one that reaches back farthest. Series of unknown assets or quotes are left out.
+    """
+    usable = [
+        item
+        for item in series
+        if item.asset_id is not None
+        and item.venue in venues
+        and item.quote in DOLLARS
+        and item.kind in (Kind.SPOT, Kind.PERP)
+    ]
+
+    def order(item: Series) -> tuple[object, ...]:
+        kind = item.kind != Kind.SPOT
+        return (venues.index(item.venue), kind, DOLLARS.index(item.quote), item.first, item.instrument)
+
+    best: dict[str, Series] = {}
+    for item in sorted(usable, key=order):
+        best.setdefault(str(item.asset_id), item)
+    return best
+
+
+def asset_prices(
+    past: Past, venues: Sequence[str], *, since: datetime, as_of: datetime, known: datetime
+) -> AssetPrices:
+    """Return the daily bars of every asset with a followed instrument, with the values known at `known`."""
+    chosen = chosen_series(past.series(Interval.D1), venues)
+    names = [item.instrument for item in chosen.values()]
+    windows = past.bars(names, Interval.D1, since=since, as_of=as_of, known=known)
+    found = {asset: item for asset, item in chosen.items() if item.instrument in windows}
+    scaled = {
+        asset: {
+            name: values if name == "open_time" else values * item.units if name == "volume" else values / item.units
+            for name, values in windows[item.instrument].items()
+        }
+        for asset, item in found.items()
+    }
+    return AssetPrices(bar_panel(scaled, Interval.D1), {asset: item.instrument for asset, item in found.items()})
+
+
+def daily_caps(past: Past, *, since: datetime, as_of: datetime, column: str = "market_cap_usd") -> pd.DataFrame:
+    """Return the last market cap (or another column) of each UTC day by asset, indexed by the end of the day.
+
+    A day that has not ended by `as_of` stands with what it had by then.
+    """
+    found = past.daily_markets(CAPS_SOURCE, since=since, as_of=as_of)
+    days = wide(found, "observed_at", "asset_id", column)
+    days.index = pd.DatetimeIndex(days.index).floor("D") + pd.Timedelta(days=1)
+    return days.groupby(level=0).last()
+
+
+def wide(found: Sequence[Mapping[str, Any]], row: str, column: str, value: str) -> pd.DataFrame:
+    """Return rows of a query as a frame by the moments in `row`, with a column for each value of `column`."""
+    index = pd.DatetimeIndex([item[row] for item in found], tz="UTC")
+    table = pd.DataFrame({"row": index, "column": [item[column] for item in found]})
+    table["value"] = [item[value] for item in found]
+    frame = table.set_index(["row", "column"])["value"].astype(float).unstack("column")  # noqa: PD010 - refuses a second value
+    return frame.sort_index().rename_axis(index=None, columns=None)
