@@ -17,6 +17,9 @@ from collector.exits import DEFECT, LOCKED, NOT_ALL_WELL, OK, USAGE
 __all__ = ["DEFECT", "LOCKED", "NOT_ALL_WELL", "OK", "USAGE", "build_parser", "main"]
 
 
+STRATEGIES = ("ema_cross", "momentum", "cap_weighted", "hold", "black_litterman")
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     own, passed_on = _split_psql(sys.argv[1:] if words is None else words)
@@ -68,6 +71,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     _add_collecting(commands)
     _add_looking(commands)
+    _add_analysing(commands)
     _add_administration(commands)
     return parser
 
@@ -184,6 +188,67 @@ def _add_looking(commands: Any) -> None:
     parts.add_parser("path", help="print the log folder; the newest cycle is in latest/").set_defaults(
         command="logs_path"
     )
+
+
+def _add_analysing(commands: Any) -> None:
+    command = commands.add_parser("trends", help="trend and risk of assets, from stored daily bars")
+    command.add_argument("subjects", nargs="*", metavar="SUBJECT", help="assets (bitcoin), instruments or venues (okx)")
+    command.add_argument("--span", default="30d", help="how far back, one of analytics.trends.spans (default 30d)")
+    command.add_argument("--since", default="", metavar="TIME", help="also the return of what was bought then")
+    command.add_argument("--instruments", action="store_true", help="instruments instead of assets")
+    command.add_argument("--breadth", action="store_true", help="how many assets rise and fall")
+    command.add_argument("--factors", action="store_true", help="what market, size, momentum ... earned")
+    _add_table(command, "trends")
+    command = commands.add_parser("signals", help="what closed bars say: a view per asset, or the states of some")
+    command.add_argument("subjects", nargs="*", metavar="SUBJECT", help="assets (bitcoin) or instruments (okx:BTC-)")
+    command.add_argument("--recent", type=_whole(1), default=0, metavar="N", help="the newest N signals instead")
+    command.add_argument("--performance", action="store_true", help="how often stored signals were right")
+    _add_table(command, "signals")
+    command = commands.add_parser("portfolio", help="Black-Litterman weights from market caps, prices and signals")
+    command.add_argument("--history", action="store_true", help="the stored runs instead")
+    command.add_argument("--equity", action="store_true", help="what the stored ones would have earned instead")
+    _add_table(command, "portfolio")
+    _add_backtest(commands)
+
+
+def _add_backtest(commands: Any) -> None:
+    command = commands.add_parser("backtest", help="what a strategy would have earned on stored bars, costs included")
+    command.add_argument("strategy", metavar="STRATEGY", choices=STRATEGIES, help=f"one of {', '.join(STRATEGIES)}")
+    command.add_argument("--from", dest="since", default="", metavar="TIME", help="start (UTC); default a year before")
+    command.add_argument("--to", default="", metavar="TIME", help="end (UTC); default now")
+    command.add_argument("--interval", choices=("1h", "4h", "1d"), default="1d", help="bars (default 1d)")
+    command.add_argument("--assets", nargs="+", default=[], metavar="ASSET", help="these instead of the largest")
+    command.add_argument("--perpetuals", action="store_true", help="perpetuals with their funding instead of spot")
+    command.add_argument("--pairs", default="12/26", metavar="F/S", help="ema_cross: averages (default 12/26)")
+    command.add_argument("--lookback", type=_whole(1), default=28, metavar="N", help="momentum: bars (default 28)")
+    command.add_argument("--winners", type=_whole(1), default=5, metavar="N", help="momentum: assets (default 5)")
+    command.add_argument("--rebalance", choices=("bar", "1d", "1w", "1M", "once"), default="1w", help="default 1w")
+    command.add_argument("--fee", type=float, default=0.001, help="share of what is traded (default 0.001)")
+    command.add_argument(
+        "--slippage-bps", type=float, default=5.0, metavar="BPS", help="hundredths of a %% (default 5)"
+    )
+    command.add_argument(
+        "--minimum-coverage", type=float, default=0.95, metavar="X", help="share of bars an asset needs (default 0.95)"
+    )
+    command.add_argument("--on-holes", choices=("refuse", "warn"), default="refuse", help="below it (default refuse)")
+    command.add_argument("--report", type=Path, metavar="FILE", help="write a report that opens without a network")
+    command.add_argument(
+        "--sweep", default="", metavar="FAST,SLOW", help="try many averages instead, as 5..25:5,30..120:10"
+    )
+    _add_table(command, "backtest", store=False)
+
+
+def _add_table(command: Any, name: str, *, store: bool = True) -> None:
+    """Add the options of a command that shows a table of a moment."""
+    if store:
+        command.add_argument("--as-of", default="", metavar="TIME", help="as it was known then (UTC); default now")
+    most = "most rows (default 50)" if store else "assets to choose from, and rows of a sweep (default 50)"
+    command.add_argument("--top", type=_whole(1), default=50, metavar="N", help=most)
+    if store:
+        command.add_argument("--store", action="store_true", help="store what is computed, as the collector does")
+    command.add_argument("--json", action="store_true", help="print everything as JSON")
+    command.add_argument("--csv", action="store_true", help="print everything as CSV")
+    command.set_defaults(command=name)
 
 
 def _add_administration(commands: Any) -> None:

@@ -100,9 +100,16 @@ def _demo(arguments: argparse.Namespace) -> int:
         wiring.run_daemon(settings, say=_say, cycles=arguments.cycles, beside=beside)
         if arguments.cycles:
             _say(status.render_inventory(wiring.load_status(settings, cycles=arguments.cycles)))
+            _say(_found_so_far(settings))
         if arguments.faults:
             _say(cli_coverage.weather(settings, began))
     return OK
+
+
+def _found_so_far(settings: Settings) -> str:
+    from collector import cli_analytics  # noqa: PLC0415 - pandas, which only its commands need
+
+    return cli_analytics.found_so_far(settings)
 
 
 def _faults(arguments: argparse.Namespace) -> Faults | None:
@@ -195,6 +202,20 @@ def _backfill(arguments: argparse.Namespace) -> int:
     return cli_coverage.backfill(_settings(arguments), arguments)
 
 
+def _analytics(arguments: argparse.Namespace) -> int:
+    from collector import cli_analytics  # noqa: PLC0415 - pandas, which no other command needs
+
+    return {"trends": cli_analytics.trends, "signals": cli_analytics.signals, "portfolio": cli_analytics.portfolio}[
+        arguments.command
+    ](_settings(arguments), arguments)
+
+
+def _backtest(arguments: argparse.Namespace) -> int:
+    from collector import cli_backtest  # noqa: PLC0415 - the same
+
+    return cli_backtest.backtest(_settings(arguments), arguments)
+
+
 def _psql(arguments: argparse.Namespace) -> int:
     with wiring.psql(_settings(arguments)) as (program, environment):
         return subprocess.run([program, *arguments.passed_on], env=environment, check=False).returncode  # noqa: S603
@@ -263,6 +284,10 @@ COMMANDS = {
     "plan": _plan,
     "replay": _replay,
     "gaps": _gaps,
+    "trends": _analytics,
+    "signals": _analytics,
+    "portfolio": _analytics,
+    "backtest": _backtest,
     "backfill": _backfill,
     "psql": _psql,
     "check_source": _check_source,

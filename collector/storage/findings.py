@@ -57,14 +57,12 @@ class Findings:
 def _store(cursor: Cursor, table: Table, rows: Sequence[Row], *, computed_at: datetime, cycle_id: int | None) -> int:
     own = [column.name for column in table.columns if column.name not in ("computed_at", "cycle_id")]
     numbers = _numbers(cursor, rows) if "instrument_id" in own else {}
-    values = [
-        (
-            *(numbers[row["instrument"]] if name == "instrument_id" else _stored(row[name]) for name in own),
-            computed_at,
-            cycle_id,
-        )
-        for row in rows
-    ]
+    key = [own.index(column.name) for column in table.primary_key.columns]
+    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}  # a key that comes twice counts once, as its last row has it
+    for row in rows:
+        told = tuple(numbers[row["instrument"]] if name == "instrument_id" else _stored(row[name]) for name in own)
+        found[tuple(told[place] for place in key)] = (*told, computed_at, cycle_id)
+    values = list(found.values())
     written = 0
     for start in range(0, len(values), ROWS_PER_STATEMENT):
         part = values[start : start + ROWS_PER_STATEMENT]
@@ -82,10 +80,16 @@ def _numbers(cursor: Cursor, rows: Sequence[Row]) -> dict[str, int]:
 def _stored(value: Any) -> Any:
     """Return a value as the driver takes it; what is no finite number was not computed."""
     if isinstance(value, Mapping):
-        return Json(dict(value))
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        return Json(_finite(value))
+    return list(value) if isinstance(value, tuple) else _finite(value)  # the driver makes an array of a list alone
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @cache

@@ -25,6 +25,13 @@ _TIMES = {
     "open_interest": "observed_at",
     "sentiments": "observed_at",
     "indicators": "open_time",
+    "derived_metrics": "observed_at",
+    "trends": "as_of",
+    "rank_history": "day",
+    "signals": "bar_end",
+    "asset_views": "as_of",
+    "portfolio_weights": "as_of",
+    "signal_outcomes": "bar_end",
 }
 _COUNTED_BYTES = 512 * 1024 * 1024  # reads in under a second from memory; beyond, counting would make people wait
 

@@ -22,6 +22,8 @@ Rows = list[dict[str, Any]]
 FIRST_KNOWN = datetime.min.replace(tzinfo=UTC)
 """As a moment: every closed value as it was first stored, whatever was corrected since."""
 
+LOOKED_AT = 4  # rows read for each observation wanted, so that what never tells a measure costs no whole history
+
 _OBSERVED: Mapping[str, tuple[str, str]] = {
     "price": ("tickers", "last_price"),
     "volume": ("tickers", "volume_24h"),
@@ -140,18 +142,24 @@ class Past:
         return [row["instrument"] for row in self._rows(query, venues=list(venues))]
 
     def observations(self, measure: str, names: Collection[str], *, last: int, as_of: datetime) -> Observations:
-        """Return the `last` observations of each instrument up to `as_of`; KeyError for an unknown measure."""
+        """Return the `last` observations of each instrument up to `as_of`; KeyError for an unknown measure.
+
+        They are looked for among the newest `LOOKED_AT` times as many rows: some rows do not tell every measure.
+        """
         table, column = _OBSERVED[measure]
         return self._observations(
             f"""
             SELECT o.at, i.instrument, o.value FROM instruments i CROSS JOIN LATERAL (
-                SELECT t.observed_at AS at, t.{column}::float8 AS value FROM {table} t
-                WHERE t.instrument_id = i.instrument_id AND t.observed_at <= :as_of
-                ORDER BY t.observed_at DESC LIMIT :last) o
-            WHERE i.instrument = ANY(:names) AND o.value IS NOT NULL ORDER BY o.at
+                SELECT n.at, n.value FROM (
+                    SELECT t.observed_at AS at, t.{column}::float8 AS value FROM {table} t
+                    WHERE t.instrument_id = i.instrument_id AND t.observed_at <= :as_of
+                    ORDER BY t.observed_at DESC LIMIT :rows) n
+                WHERE n.value IS NOT NULL ORDER BY n.at DESC LIMIT :last) o
+            WHERE i.instrument = ANY(:names) ORDER BY o.at
             """,
             names=list(names),
             last=last,
+            rows=LOOKED_AT * last,
             as_of=as_of,
         )
 
@@ -160,26 +168,30 @@ class Past:
     ) -> Observations:
         """Return the `last` values of a column of `indicators` of each instrument, at the ends of their bars.
 
+        They are looked for among the newest `LOOKED_AT` times as many bars: before enough history there is no value.
         `column` must be one of that table's; it becomes part of the statement.
         """
         return self._observations(
             f"""
             SELECT o.at, i.instrument, o.value FROM instruments i CROSS JOIN LATERAL (
-                SELECT t.open_time + :width AS at, t.{column} AS value FROM indicators t
-                WHERE t.instrument_id = i.instrument_id AND t.interval = :interval
-                  AND t.open_time <= CAST(:as_of AS timestamptz) - :width
-                ORDER BY t.open_time DESC LIMIT :last) o
-            WHERE i.instrument = ANY(:names) AND o.value IS NOT NULL ORDER BY o.at
+                SELECT n.at, n.value FROM (
+                    SELECT t.open_time + :width AS at, t.{column} AS value FROM indicators t
+                    WHERE t.instrument_id = i.instrument_id AND t.interval = :interval
+                      AND t.open_time <= CAST(:as_of AS timestamptz) - :width
+                    ORDER BY t.open_time DESC LIMIT :rows) n
+                WHERE n.value IS NOT NULL ORDER BY n.at DESC LIMIT :last) o
+            WHERE i.instrument = ANY(:names) ORDER BY o.at
             """,
             names=list(names),
             interval=str(interval),
             width=interval.width,
             last=last,
+            rows=LOOKED_AT * last,
             as_of=as_of,
         )
 
     def funding(self, names: Collection[str], *, since: datetime, as_of: datetime) -> Observations:
-        """Return the settled funding rates of a time."""
+        """Return the settled funding rates of a time; of several sources the venue's own, then the newest answer."""
         return self._observations(
             """
             SELECT DISTINCT ON (i.instrument, f.funding_time) f.funding_time AS at, i.instrument,
@@ -187,7 +199,7 @@ class Past:
             FROM funding_rates f JOIN instruments i USING (instrument_id)
             WHERE i.instrument = ANY(:names) AND f.funding_time > :since AND f.funding_time <= :as_of
               AND f.rate_type = 'regular'
-            ORDER BY i.instrument, f.funding_time, f.received_at DESC
+            ORDER BY i.instrument, f.funding_time, f.source = i.venue DESC, f.received_at DESC, f.source
             """,
             names=list(names),
             since=since,
@@ -207,15 +219,31 @@ class Past:
     def daily_markets(self, source: str, *, since: datetime, as_of: datetime) -> Rows:
         """Return the last snapshot of each asset and UTC day, by day and asset.
 
-        Columns: asset_id, observed_at, rank, market_cap_usd, price_usd, volume_24h_usd.
+        Columns: asset_id, observed_at, rank, market_cap_usd, price_usd, volume_24h_usd. One look into the index for
+        each, for a day holds hundreds of snapshots of every asset.
         """
         return self._rows(
             """
-            SELECT DISTINCT ON (date_trunc('day', observed_at, 'UTC'), asset_id) asset_id, observed_at, rank,
-                market_cap_usd::float8 AS market_cap_usd, price_usd::float8 AS price_usd,
-                volume_24h_usd::float8 AS volume_24h_usd
-            FROM market_snapshots WHERE source = :source AND observed_at >= :since AND observed_at <= :as_of
-            ORDER BY date_trunc('day', observed_at, 'UTC'), asset_id, observed_at DESC
+            WITH RECURSIVE seen AS (
+                (SELECT asset_id FROM market_snapshots
+                 WHERE observed_at >= :since AND observed_at <= :as_of ORDER BY asset_id LIMIT 1)
+                UNION ALL
+                SELECT (SELECT m.asset_id FROM market_snapshots m WHERE m.asset_id > seen.asset_id
+                    AND m.observed_at >= :since AND m.observed_at <= :as_of ORDER BY m.asset_id LIMIT 1)
+                FROM seen WHERE seen.asset_id IS NOT NULL
+            )
+            SELECT seen.asset_id, m.* FROM seen
+            CROSS JOIN generate_series(
+                date_trunc('day', CAST(:since AS timestamptz), 'UTC'), CAST(:as_of AS timestamptz), interval '1 day'
+            ) AS day
+            CROSS JOIN LATERAL (
+                SELECT observed_at, rank, market_cap_usd::float8 AS market_cap_usd, price_usd::float8 AS price_usd,
+                    volume_24h_usd::float8 AS volume_24h_usd
+                FROM market_snapshots
+                WHERE asset_id = seen.asset_id AND source = :source AND observed_at >= greatest(day, :since)
+                  AND observed_at < day + interval '1 day' AND observed_at <= :as_of
+                ORDER BY observed_at DESC LIMIT 1) m
+            WHERE seen.asset_id IS NOT NULL ORDER BY day, seen.asset_id
             """,
             source=source,
             since=since,
@@ -229,6 +257,12 @@ class Past:
         wanted = "".join(f" AND {name} = :{name}" for name in equal)
         query = f"SELECT max({column}) AS at FROM {table} WHERE true{wanted}"
         found: datetime | None = self._rows(query, **equal)[0]["at"]
+        return found
+
+    def ranked_before(self, source: str, day: datetime) -> datetime | None:
+        """Return the newest day before another one that has a list of ranks."""
+        query = "SELECT max(day) AS at FROM rank_history WHERE source = :source AND day < :day AND cap_rank IS NOT NULL"
+        found: datetime | None = self._rows(query, source=source, day=day)[0]["at"]
         return found
 
     def signals(self, *, since: datetime, as_of: datetime, interval: Interval | None = None) -> Rows:
@@ -258,12 +292,18 @@ class Past:
             interval=str(interval),
         )
 
-    def views(self, *, since: datetime, as_of: datetime) -> Rows:
-        """Return the views of a time, by moment and asset."""
+    def views(self, *, since: datetime, as_of: datetime, ends_of_days: bool = False) -> Rows:
+        """Return the views of a time without their members, by moment and asset; all, or those at 00:00 UTC alone."""
         return self._rows(
-            "SELECT * FROM asset_views WHERE as_of > :since AND as_of <= :as_of ORDER BY as_of, asset_id",
+            """
+            SELECT asset_id, as_of, score, zscore, rank, confidence, agreement, coverage, signals FROM asset_views
+            WHERE as_of > :since AND as_of <= :as_of
+              AND (NOT :ends_of_days OR as_of = date_trunc('day', as_of, 'UTC'))
+            ORDER BY as_of, asset_id
+            """,
             since=since,
             as_of=as_of,
+            ends_of_days=ends_of_days,
         )
 
     def weights(self, portfolio: str, *, since: datetime, as_of: datetime) -> Rows:
@@ -275,5 +315,32 @@ class Past:
             """,
             portfolio=portfolio,
             since=since,
+            as_of=as_of,
+        )
+
+    def outcomes(self, *, as_of: datetime) -> Rows:
+        """Return what followed the signals whose outcome was known by a moment."""
+        return self._rows(
+            "SELECT i.instrument, o.* FROM signal_outcomes o JOIN instruments i USING (instrument_id) "
+            "WHERE o.exit_end <= :as_of ORDER BY o.bar_end, i.instrument, o.name, o.horizon",
+            as_of=as_of,
+        )
+
+    def portfolio_runs(self, portfolio: str, *, as_of: datetime) -> Rows:
+        """Return the runs of a portfolio up to a moment, oldest first, without their inputs."""
+        return self._rows(
+            "SELECT as_of, state, reason, expected_return, expected_volatility, turnover, shrinkage, condition, "
+            "assets, left_out, inputs_hash, parameter_hash, computed_at FROM portfolio_runs "
+            "WHERE portfolio = :portfolio AND as_of <= :as_of ORDER BY as_of",
+            portfolio=portfolio,
+            as_of=as_of,
+        )
+
+    def paper_equity(self, portfolio: str, *, as_of: datetime) -> Rows:
+        """Return what a portfolio would have earned, day by day."""
+        return self._rows(
+            "SELECT day, equity, bitcoin, market, turnover, fees FROM paper_equity "
+            "WHERE portfolio = :portfolio AND day <= :as_of ORDER BY day",
+            portfolio=portfolio,
             as_of=as_of,
         )

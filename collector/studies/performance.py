@@ -1,15 +1,26 @@
 """How signals, views and portfolios turned out, once a day has closed: outcomes, information coefficients, equity."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 
-from collector.analytics.bars import BarPanel, bar_panel
-from collector.analytics.outcomes import DONE, HOLE, HORIZONS, forward_returns, information_coefficient, outcomes
+from collector.analytics.bars import PARTS, BarPanel, bar_panel
+from collector.analytics.outcomes import (
+    DONE,
+    HOLE,
+    HORIZONS,
+    HitRate,
+    forward_returns,
+    hit_rates,
+    information_coefficient,
+    outcomes,
+)
 from collector.analytics.paper import paper_equity
+from collector.clock import EPOCH
 from collector.config import AnalyticsSettings
 from collector.records import Interval
 from collector.storage.past import Past
@@ -17,8 +28,7 @@ from collector.studies.prices import asset_prices, daily_caps, wide
 from collector.studies.rows import Found, rows
 
 DAY = timedelta(days=1)
-OUTCOME_BARS = 400  # bars before the newest whose signals are looked at; an older one has its outcome
-LONGEST = max(HORIZONS)
+OUTCOME_BARS = 400  # longer than any horizon: an older signal has its outcome
 
 
 class PerformanceStudy:
@@ -47,10 +57,9 @@ class PerformanceStudy:
         return found
 
     def outcomes(self, interval: Interval, now: datetime) -> list[Mapping[str, Any]]:
-        """Return the outcomes that are known of the signals of the last `OUTCOME_BARS` bars."""
-        since = now - OUTCOME_BARS * interval.width
-        if self._past.newest("signal_outcomes", "bar_end", interval=str(interval)) is None:
-            since = now - 100 * 365 * DAY
+        """Return the outcomes that are known of signals since `OUTCOME_BARS` bars before the newest that has one."""
+        before = self._past.newest("signal_outcomes", "bar_end", interval=str(interval))
+        since = EPOCH if before is None else before - OUTCOME_BARS * interval.width
         given = self._past.signals(since=since, as_of=now, interval=interval)
         names = sorted({row["instrument"] for row in given})
         first = min((row["bar_end"] for row in given), default=now) - interval.width
@@ -59,20 +68,24 @@ class PerformanceStudy:
         told = outcomes([_emitted(row) for row in given if row["bar_end"] in ends], panel)
         return rows([item for item in told if item.status in (DONE, HOLE)], subject="instrument")
 
-    def _by_day(self, now: datetime) -> Found:
-        since = now - OUTCOME_BARS * DAY
-        prices = asset_prices(self._past, self._venues, since=since, as_of=now, known=now).bars
-        caps = daily_caps(self._past, since=since, as_of=now)
-        return {
-            "information_coefficients": self._coefficients(prices, since, now),
-            "paper_equity": self._equity(prices, caps, since, now),
-        }
+    def hit_rates(self, as_of: datetime) -> list[HitRate]:
+        """Return how often the stored signals were right, of outcomes known by a moment."""
+        return hit_rates([_emitted(row) for row in self._past.outcomes(as_of=as_of)])
 
-    def _coefficients(self, prices: BarPanel, since: datetime, now: datetime) -> list[Mapping[str, Any]]:
+    def _by_day(self, now: datetime) -> Found:
+        return {"information_coefficients": self._coefficients(now), "paper_equity": self._equity(now)}
+
+    def _prices(self, since: datetime, now: datetime) -> BarPanel:
+        """Return daily bars of all assets, also of those that are no longer followed: they had views and weights."""
+        return asset_prices(self._past, self._venues, since=since, as_of=now, known=now, followed=None).bars
+
+    def _coefficients(self, now: datetime) -> list[Mapping[str, Any]]:
         """Return the coefficient of each day's last views: those at the end of a daily bar."""
-        given = self._past.views(since=since, as_of=now)
+        since = now - OUTCOME_BARS * DAY
+        given = self._past.views(since=since, as_of=now, ends_of_days=True)
         if not given:
             return []
+        prices = self._prices(since, now)
         scores = wide(given, "as_of", "asset_id", "score")
         found: list[Mapping[str, Any]] = []
         for horizon in HORIZONS:
@@ -84,12 +97,15 @@ class PerformanceStudy:
             ]
         return found
 
-    def _equity(self, prices: BarPanel, caps: pd.DataFrame, since: datetime, now: datetime) -> list[Mapping[str, Any]]:
-        given = self._past.weights(self._portfolio.name, since=since, as_of=now)
-        held = [row for row in given if row["asset_id"] in prices.close.columns]
-        if not held:
+    def _equity(self, now: datetime) -> list[Mapping[str, Any]]:
+        """Return the whole life of the portfolio: its worth is told against the day of its first weights."""
+        given = self._past.weights(self._portfolio.name, since=EPOCH, as_of=now)
+        if not given:
             return []
-        weights = wide(held, "as_of", "asset_id", "weight")
+        weights = wide(given, "as_of", "asset_id", "weight")
+        since = given[0]["as_of"] - 2 * DAY
+        caps = daily_caps(self._past, since=since, as_of=now)
+        prices = _with(weights.columns, self._prices(since, now))
         told, _ = paper_equity(weights, prices, fee=self._portfolio.fee, caps=caps)
         return [
             {
@@ -103,6 +119,12 @@ class PerformanceStudy:
             }
             for item in told
         ]
+
+
+def _with(assets: pd.Index, prices: BarPanel) -> BarPanel:
+    """Return prices with a column for each of these assets as well; without bars its worth is not known."""
+    names = prices.close.columns.union(assets, sort=False)
+    return replace(prices, **{part: getattr(prices, part).reindex(columns=names) for part in PARTS})
 
 
 def _emitted(row: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from collector.analytics.bars import BarPanel, bar_panel
+from collector.analytics.bars import BarPanel, Window, bar_panel
 from collector.records import Interval, Kind
 from collector.storage.past import Past, Series
 
@@ -24,23 +24,23 @@ class AssetPrices:
     instruments: dict[str, str]  # asset id -> canonical id
 
 
-def chosen_series(series: Iterable[Series], venues: Sequence[str]) -> dict[str, Series]:
-    """Return the series that stands for each asset: the best venue, spot before perpetual, dollars before others.
+def chosen_series(
+    series: Iterable[Series], venues: Sequence[str], kinds: Sequence[str] = (Kind.SPOT, Kind.PERP)
+) -> dict[str, Series]:
+    """Return the series that stands for each asset: the best venue, then the best kind, then the best quote.
 
+    One that is followed stands before those that no longer are.
     Of several that are alike, the one that reaches back farthest. Series of unknown assets or quotes are left out.
     """
     usable = [
         item
         for item in series
-        if item.asset_id is not None
-        and item.venue in venues
-        and item.quote in DOLLARS
-        and item.kind in (Kind.SPOT, Kind.PERP)
+        if item.asset_id is not None and item.venue in venues and item.quote in DOLLARS and item.kind in kinds
     ]
 
     def order(item: Series) -> tuple[object, ...]:
-        kind = item.kind != Kind.SPOT
-        return (venues.index(item.venue), kind, DOLLARS.index(item.quote), item.first, item.instrument)
+        places = (venues.index(item.venue), kinds.index(item.kind), DOLLARS.index(item.quote))
+        return (not item.followed, *places, item.first, item.instrument)
 
     best: dict[str, Series] = {}
     for item in sorted(usable, key=order):
@@ -49,21 +49,32 @@ def chosen_series(series: Iterable[Series], venues: Sequence[str]) -> dict[str, 
 
 
 def asset_prices(
-    past: Past, venues: Sequence[str], *, since: datetime, as_of: datetime, known: datetime
+    past: Past,
+    venues: Sequence[str],
+    *,
+    since: datetime,
+    as_of: datetime,
+    known: datetime,
+    followed: bool | None = True,
 ) -> AssetPrices:
-    """Return the daily bars of every asset with a followed instrument, with the values known at `known`."""
-    chosen = chosen_series(past.series(Interval.D1), venues)
+    """Return the daily bars of every asset with a followed instrument (None: any), with the values known at `known`."""
+    begun = [item for item in past.series(Interval.D1, followed=followed) if item.first + DAY <= as_of]
+    chosen = chosen_series(begun, venues)  # a series that began later stood for nothing then
     names = [item.instrument for item in chosen.values()]
     windows = past.bars(names, Interval.D1, since=since, as_of=as_of, known=known)
     found = {asset: item for asset, item in chosen.items() if item.instrument in windows}
-    scaled = {
-        asset: {
-            name: values if name == "open_time" else values * item.units if name == "volume" else values / item.units
-            for name, values in windows[item.instrument].items()
-        }
-        for asset, item in found.items()
+    panel = bar_panel(
+        {asset: scaled(windows[item.instrument], item.units) for asset, item in found.items()}, Interval.D1
+    )
+    return AssetPrices(panel, {asset: item.instrument for asset, item in found.items()})
+
+
+def scaled(window: Window, units: float) -> Window:
+    """Return a window in coins: prices of one, volume in them; `units` are the coins in one base unit."""
+    return {
+        name: values if name == "open_time" else values * units if name == "volume" else values / units
+        for name, values in window.items()
     }
-    return AssetPrices(bar_panel(scaled, Interval.D1), {asset: item.instrument for asset, item in found.items()})
 
 
 def daily_caps(past: Past, *, since: datetime, as_of: datetime, column: str = "market_cap_usd") -> pd.DataFrame:
@@ -72,9 +83,13 @@ def daily_caps(past: Past, *, since: datetime, as_of: datetime, column: str = "m
     A day that has not ended by `as_of` stands with what it had by then.
     """
     found = past.daily_markets(CAPS_SOURCE, since=since, as_of=as_of)
-    days = wide(found, "observed_at", "asset_id", column)
-    days.index = pd.DatetimeIndex(days.index).floor("D") + pd.Timedelta(days=1)
-    return days.groupby(level=0).last()
+    ends = [{**row, "end": start_of_day(row["observed_at"]) + DAY} for row in found]
+    return wide(ends, "end", "asset_id", column)
+
+
+def start_of_day(moment: datetime) -> datetime:
+    """Return 00:00 UTC of a day."""
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def wide(found: Sequence[Mapping[str, Any]], row: str, column: str, value: str) -> pd.DataFrame:

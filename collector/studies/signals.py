@@ -22,6 +22,7 @@ from collector.analytics.signals import (
     Reading,
     Revision,
     Rsi,
+    Signal,
     SignalParameters,
     SignalState,
     bars_needed,
@@ -62,6 +63,16 @@ class Told:
     series: Sequence[Series]
 
 
+@dataclass(frozen=True, slots=True)
+class Now:
+    """What the stored bars say at a moment."""
+
+    signals: Sequence[Signal]  # of the last `REREAD` bars of each interval
+    states: Sequence[SignalState]
+    views: Sequence[AssetView]
+    assets: Mapping[str, str]  # instrument -> asset
+
+
 class SignalStudy:
     """Signals of every followed series of the configured intervals."""
 
@@ -91,10 +102,27 @@ class SignalStudy:
             found["asset_views"] = rows(self.views(self._states.values(), assets))
         return found
 
+    def now(self, as_of: datetime) -> Now:
+        """Return what the bars that had ended by a moment say, as they were known then; nothing is stored."""
+        signals: list[Signal] = []
+        states: list[SignalState] = []
+        assets: dict[str, str] = {}
+        for interval in self._intervals:
+            series = self._past.series(interval)
+            assets |= {item.instrument: item.asset_id for item in series if item.asset_id}
+            told = self.read(interval, series, since=as_of - REREAD * interval.width, as_of=as_of, known=as_of)
+            signals += told.reading.signals
+            states += told.reading.states
+        return Now(signals, states, self.views([states], assets), assets)
+
     def _tell(self, interval: Interval, series: Sequence[Series], now: datetime, found: Found) -> None:
         before = self._past.newest("signals", "bar_end", interval=str(interval))
         newest = max(item.last for item in series) + interval.width
-        since = EPOCH if before is None else newest - REREAD * interval.width
+        since = EPOCH
+        if before is not None:  # from the newest signal on after days off, from a series' last bar when it fell behind
+            told_to = self._newest.get(interval, {})
+            grown = [told_to[item.instrument] for item in series if told_to.get(item.instrument, item.last) < item.last]
+            since = min(before, newest - REREAD * interval.width, *(last + interval.width for last in grown))
         told = self.read(interval, series, since=since, as_of=now, known=now)
         self._states[interval] = told.reading.states
         found.setdefault("signals", []).extend(rows(told.reading.signals, subject="instrument"))

@@ -7,7 +7,7 @@ import pandas as pd
 from collector.analytics.bars import bar_panel
 from collector.analytics.breadth import breadth, market_index
 from collector.analytics.factors import FactorParameters, FactorReturn, exposures, factor_returns
-from collector.analytics.trends import Trend, TrendParameters, trends
+from collector.analytics.trends import Trend, TrendParameters, roi, trends
 from collector.config import AnalyticsSettings, format_duration
 from collector.records import Interval
 from collector.storage.past import Past
@@ -42,7 +42,10 @@ class TrendStudy:
         made_of = (newest, sum(item.last == newest for item in series))
         if made_of == self._made_of:
             return {}
+        told = self._past.newest("factor_returns", "day")
         found = self.trends(now)
+        # A day that was told stays: its look-back is no longer read whole, and its assets were those of that day.
+        found["factor_returns"] = [row for row in found.get("factor_returns", []) if not told or row["day"] >= told]
         self._made_of = made_of
         return found
 
@@ -73,6 +76,20 @@ class TrendStudy:
             betas = rows(exposures(closes, returns, FactorParameters()))
             found["factor_returns"] = rows(returns)
             found["factor_exposures"] = [{**row, "asset_id": row.pop("asset")} for row in map(dict, betas)]
+        return found
+
+    def returns_since(self, since: datetime, as_of: datetime) -> dict[str, float | None]:
+        """Return what was earned on each asset and instrument bought at `since`; None: a price is missing."""
+        begin = since - 2 * DAY
+        prices = asset_prices(self._past, self._venues, since=begin, as_of=as_of, known=as_of).bars.close
+        names = [item.instrument for item in self._past.series(Interval.D1)]
+        windows = self._past.bars(names, Interval.D1, since=begin, as_of=as_of, known=as_of)
+        instruments = bar_panel(windows, Interval.D1).close
+        found: dict[str, float | None] = {}
+        for closes in (prices, instruments):
+            if len(closes.index):
+                earned = roi(closes, since).items()
+                found |= {str(name): None if pd.isna(value) else float(value) for name, value in earned}
         return found
 
     def _factors(self, prices: AssetPrices, caps: pd.DataFrame) -> list[FactorReturn]:
