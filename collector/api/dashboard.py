@@ -47,9 +47,10 @@ class _File:
     def answer(self, request: Request) -> Response:
         """Return the file, or 304 when the browser has it."""
         known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-        if self.headers["etag"] in known:
-            return Response(status_code=304, headers=self.headers)
+        # Headers of a 304 replace those the browser kept: without its policy the page would get that of the API.
         headers = {**self.headers, "content-security-policy": CONTENT_POLICY, "vary": "Accept-Encoding"}
+        if self.headers["etag"] in known:
+            return Response(status_code=304, headers=headers)
         if self.packed is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
             return Response(self.packed, headers={**headers, "content-encoding": "gzip"})
         return Response(self.plain, headers=headers)

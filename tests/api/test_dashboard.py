@@ -103,6 +103,8 @@ def test_what_the_browser_has_is_not_sent_again(client):
     assert again.status_code == 304
     assert again.content == b""
     assert again.headers["etag"] == tag
+    policy = client.get("/").headers["content-security-policy"]
+    assert again.headers["content-security-policy"] == policy, "else the browser shows a blank page when it is reloaded"
     assert client.get("/", headers={"if-none-match": '"other"'}).status_code == 200
 
 

@@ -120,7 +120,10 @@ function configuration(props: ChartProps, palette: Palette, zone: Zone): ChartCo
       },
       plugins: {
         decimation: { enabled: true, algorithm: "lttb", samples: 800, threshold: 1600 },
-        legend: { display: legend, labels: { color: palette.text, boxWidth: 18, boxHeight: 2 } },
+        legend: {
+          display: legend,
+          labels: { color: palette.text, usePointStyle: true, pointStyle: "line", pointStyleWidth: 28 },
+        },
         tooltip: {
           callbacks: {
             title: (items) => (items[0] === undefined ? "" : bottom(items[0].parsed.x ?? 0)),
@@ -135,7 +138,7 @@ function configuration(props: ChartProps, palette: Palette, zone: Zone): ChartCo
   };
 }
 
-const DASHES = [[], [6, 3], [2, 2], [8, 3, 2, 3]];
+const DASHES = [[], [10, 3], [2, 2], [8, 3, 2, 3]];
 
 function dataset(one: Series, at: number, palette: Palette): ChartDataset<"line" | "bar", Point[]> {
   const colour = one.colour === undefined ? seriesColour(palette, at) : palette[one.colour];
@@ -157,7 +160,8 @@ function dataset(one: Series, at: number, palette: Palette): ChartDataset<"line"
     fill: one.kind === "area",
     stepped: one.kind === "step" || one.stepped === true ? "before" : false,
     borderWidth: 1.75,
-    borderDash: DASHES[Math.floor(at / 8) % DASHES.length] ?? [],
+    // Neighbours differ without their colour; areas do by where they are.
+    borderDash: one.kind === "area" ? [] : (DASHES[(at + Math.floor(at / 8)) % DASHES.length] ?? []),
     pointRadius: one.points.length === 1 ? 3 : 0,
     pointHitRadius: 8,
     spanGaps: false,

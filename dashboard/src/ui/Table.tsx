@@ -1,5 +1,7 @@
 import { useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from "react";
 
+import { useFew } from "./few";
+import { Search } from "./Search";
 import { found, sorted, type Direction, type SortKey } from "./order";
 
 export interface Column<Row> {
@@ -29,6 +31,7 @@ export function Table<Row>({
   search,
   order,
   open,
+  most = Infinity,
   empty = "Nothing fits.",
 }: {
   caption: string;
@@ -39,6 +42,8 @@ export function Table<Row>({
   search?: (row: Row) => string;
   order?: { by: string; direction: Direction };
   open?: (row: Row) => void;
+  /** So many rows are shown until the reader asks for all. */
+  most?: number;
   empty?: string;
 }) {
   const [words, setWords] = useState("");
@@ -46,11 +51,12 @@ export function Table<Row>({
   const body = useRef<HTMLTableSectionElement>(null);
   const [active, setActive] = useState<string | null>(null);
 
-  const shown = useMemo(() => {
+  const ordered = useMemo(() => {
     const fitting = search === undefined ? [...rows] : found(rows, search, words);
     const key = by === null ? undefined : columns.find((column) => column.id === by.by)?.sort;
     return by === null || key === undefined ? fitting : sorted(fitting, key, by.direction);
   }, [rows, columns, search, words, by]);
+  const [shown, more] = useFew(ordered, most);
   const focusable = shown.some((row) => id(row) === active) ? active : shown[0] === undefined ? null : id(shown[0]);
 
   const press = (column: Column<Row>) => {
@@ -73,20 +79,12 @@ export function Table<Row>({
   return (
     <div className="table">
       {search !== undefined && (
-        <div className="table-tools">
-          <label className="search">
-            <span className="hidden">Search {caption}</span>
-            <input
-              type="search"
-              placeholder="Search"
-              value={words}
-              onChange={(event) => setWords(event.target.value)}
-            />
-          </label>
-          <span className="dim" role="status">
-            {shown.length === rows.length ? `${rows.length} rows` : `${shown.length} of ${rows.length} rows`}
-          </span>
-        </div>
+        <Search
+          what={caption}
+          words={words}
+          onChange={setWords}
+          told={ordered.length === rows.length ? `${rows.length} rows` : `${ordered.length} of ${rows.length} rows`}
+        />
       )}
       <div className="scroll" tabIndex={0} role="region" aria-label={caption}>
         <table>
@@ -134,6 +132,7 @@ export function Table<Row>({
         </table>
         {shown.length === 0 && <p className="state state-empty">{empty}</p>}
       </div>
+      {more}
     </div>
   );
 }

@@ -1,6 +1,7 @@
 /** Small drawings made of SVG and tables: no canvas, no library. */
 import type { ReactNode } from "react";
 
+import { useFew } from "./few";
 import { points } from "./path";
 
 /** A line of the last values, `label` says in words what it shows. A hole is drawn as a hole. */
@@ -73,39 +74,47 @@ export function Heatmap({
   caption,
   columns,
   rows,
+  most = Infinity,
 }: {
   caption: string;
   columns: ReactNode[];
   rows: { name: ReactNode; key: string; cells: HeatCell[] }[];
+  /** So many rows are shown until the reader asks for all. */
+  most?: number;
 }) {
+  const [shown, more] = useFew(rows, most);
   return (
-    <div className="scroll" tabIndex={0} role="region" aria-label={caption}>
-      <table className="heat">
-        <caption className="hidden">{caption}</caption>
-        <thead>
-          <tr>
-            <td />
-            {columns.map((column, at) => (
-              <th key={at} scope="col">
-                {column}
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {rows.map((row) => (
-            <tr key={row.key}>
-              <th scope="row">{row.name}</th>
-              {row.cells.map((cell, at) => (
-                <td key={at} title={cell.title} className={tint(cell.strength)}>
-                  {cell.text}
-                </td>
+    <>
+      <div className="scroll" tabIndex={0} role="region" aria-label={caption}>
+        <table className="heat">
+          <caption className="hidden">{caption}</caption>
+          <thead>
+            <tr>
+              <td />
+              {columns.map((column, at) => (
+                <th key={at} scope="col">
+                  {column}
+                </th>
               ))}
             </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+          </thead>
+          <tbody>
+            {shown.map((row) => (
+              <tr key={row.key}>
+                <th scope="row">{row.name}</th>
+                {row.cells.map((cell, at) => (
+                  <td key={at} title={cell.title} className={tint(cell.strength)}>
+                    {cell.text}
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {rows.length === 0 && <p className="state state-empty">Nothing fits.</p>}
+      {more}
+    </>
   );
 }
 

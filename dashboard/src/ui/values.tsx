@@ -29,7 +29,7 @@ export function Copyable({ value, shown, name }: { value: Exact | null | undefin
       type="button"
       className="num copy"
       title={`${all} (press to copy)`}
-      aria-label={`${name} ${all}, copy`}
+      aria-label={`${name} ${said === "" ? shown : said}, copy ${all}`} // begins with what is seen: it is said by voice
       onClick={() => void copy()}
     >
       {said === "" ? shown : said}

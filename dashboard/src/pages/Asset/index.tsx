@@ -1,9 +1,12 @@
 /** One asset: its bars with what is computed on them, and its perpetuals at each venue. */
 import { useRows, type Market } from "../../api";
-import { Card, Change, Empty, Fact, Price, Show, Size, Age } from "../../ui";
+import { price, time } from "../../format";
 import { href } from "../../router";
+import { useSettings } from "../../settings";
+import { Age, Card, Change, Empty, Fact, Price, Show, Size, Spoken } from "../../ui";
 import type { PageProps } from "../index";
 import { instrumentsOf, useInstruments } from "../instruments";
+import { spoken } from "../Markets/live";
 import { Bars } from "./Bars";
 import { assetOf, instrumentOf } from "./choose";
 import { Perpetuals } from "./Perpetuals";
@@ -12,6 +15,7 @@ import "./Asset.css";
 const EVERY_MS = 20_000;
 
 export default function Asset({ route }: PageProps) {
+  const { zone } = useSettings();
   const markets = useRows<Market>("markets/latest", { followed: true }, { every: EVERY_MS, all: 2000 });
   const instruments = useInstruments();
   const asset = assetOf(markets.data?.data ?? [], route.rest[0]);
@@ -32,6 +36,7 @@ export default function Asset({ route }: PageProps) {
         ) : (
           <>
             <Head asset={asset} all={page.data} />
+            <Spoken key={asset.asset_id} text={spoken([asset], (at) => time(at, zone, "minute"), price)} />
             <Show from={instruments} what="instruments">
               {({ data }) => {
                 const instrument = instrumentOf(data, asset.asset_id, route.query.get("on"));

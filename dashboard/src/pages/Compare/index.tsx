@@ -1,16 +1,16 @@
 /** Several assets over one period: what each gained, how it moved, and how they move together. */
 import { useMemo } from "react";
 
-import { rows, useResource, type Answer, type Candle, type Instrument } from "../../api";
+import type { Instrument } from "../../api";
 import { LineChart } from "../../charts";
-import { ABSENT, num, percent, share } from "../../format";
+import { ABSENT, age, percent, share } from "../../format";
 import { changeQuery } from "../../router";
-import { Card, Change, Choice, Choices, Empty, Heatmap, Show, Table, Time, type Column } from "../../ui";
+import { Card, Change, Choice, Choices, Empty, Heatmap, Show, Stale, Table, Time, useNow, type Column } from "../../ui";
 import type { PageProps } from "..";
 import { byAsset, useInstruments } from "../instruments";
-import { correlation, drawdownPct, logReturns, normalised, returnPct, volatilityPct, type Close } from "./figures";
+import { correlation, drawdownPct, logReturns, normalised, returnPct, volatilityPct } from "./figures";
+import { doubts, shaped, useBars, type Compared } from "./load";
 
-const EVERY_MS = 120_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const MOST = 8; // as many as there are colours
@@ -81,52 +81,30 @@ function Chosen({ all, query }: { all: Instrument[]; query: URLSearchParams }) {
   );
 }
 
-interface Compared {
-  asset: string;
-  instrument: string;
-  closes: Close[];
-}
-
 function Figures({ assets, markets, period }: { assets: string[]; markets: Map<string, string>; period: Period }) {
   const { interval, bar, span } = PERIODS[period];
   const names = assets.map((asset) => markets.get(asset) ?? "");
-  const candles = useResource(
-    `compare ${interval} ${span} ${names.join(",")}`,
-    (signal) => {
-      const ask = (instrument: string) =>
-        rows<Candle>("candles", { instrument, interval, from: Date.now() - span, limit: 1000 }, signal);
-      return Promise.all(names.map(ask));
-    },
-    EVERY_MS,
-  );
-  const compared = useMemo(() => shaped(assets, names, candles.data), [candles.data]); // eslint-disable-line react-hooks/exhaustive-deps -- the pages belong to these names
+  const bars = useBars(names, { interval, span });
+  const now = useNow(10_000);
+  const compared = useMemo(() => shaped(assets, names, bars.data ?? []), [bars.data]); // eslint-disable-line react-hooks/exhaustive-deps -- the parts belong to these names
+  const old = (asOf: string | null) => age(asOf === null ? null : now - Date.parse(asOf));
   return (
     <Show
-      from={candles}
+      from={bars}
       what="candles"
-      stale={candles.data?.some((page) => page.stale) ?? false}
-      isEmpty={(pages) => pages.every((page) => page.data.length < 2)}
+      isEmpty={(parts) => parts.every(({ page }) => page === null || page.data.length < 2)}
       empty="Too few bars of this period are stored."
     >
-      {() => <Shown compared={compared} bar={bar} period={period} />}
+      {(parts) => (
+        <>
+          {doubts(compared, parts, old).map((doubt) => (
+            <Stale key={doubt}>{doubt}</Stale>
+          ))}
+          <Shown compared={compared.filter((one) => one.closes.length > 1)} bar={bar} period={period} />
+        </>
+      )}
     </Show>
   );
-}
-
-/** Return closes from the first bar that all assets with bars have: they start at 100 together. */
-function shaped(assets: string[], names: string[], pages: Answer<Candle>[] | null): Compared[] {
-  const all = (pages ?? []).map((page, at) => ({
-    asset: assets[at] ?? "",
-    instrument: names[at] ?? "",
-    closes: page.data
-      .flatMap((row) => {
-        const close = num(row.close);
-        return close === null ? [] : [{ at: Date.parse(row.open_time), close }];
-      })
-      .sort((a, b) => a.at - b.at),
-  }));
-  const start = Math.max(...all.map((one) => one.closes[0]?.at ?? -Infinity));
-  return all.map((one) => ({ ...one, closes: one.closes.filter((close) => close.at >= start) }));
 }
 
 function Shown({ compared, bar, period }: { compared: Compared[]; bar: number; period: Period }) {

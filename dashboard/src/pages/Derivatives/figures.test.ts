@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import type { Instrument, Ticker } from "../../api";
-import { basisBps, changePct, per8h, perCoin, spotOf, standsFor, yearly } from "./figures";
+import { basisBps, changePct, heatRows, per8h, perCoin, spotOf, standsFor, yearly } from "./figures";
 
 test("rates of different intervals are brought to eight hours", () => {
   expect(per8h("0.0001", 8)).toBeCloseTo(0.01, 12);
@@ -65,4 +65,25 @@ test("a perpetual is compared with a spot market of the same asset and quote tha
   ]);
   expect(spotOf(perpetual, all, tickers)?.instrument).toBe("b:BTC-USDT:spot");
   expect(spotOf(make("v:X-USDT:perp", "perp", "USDT", null), all, tickers)).toBeNull();
+});
+
+test("two perpetuals of one asset at the same venue in the same currency both have a place", () => {
+  const make = (venue: string, base: string, asset_id: string | null) =>
+    ({ instrument: `${venue}:${base}-USDT:perp`, venue, base, quote: "USDT", kind: "perp", asset_id }) as Instrument;
+  const all = [
+    make("okx", "PEPE", "pepe"),
+    make("binance", "PEPE", "pepe"),
+    make("binance", "1000PEPE", "pepe"),
+    make("okx", "BTC", "bitcoin"),
+    make("okx", "NEW", null),
+  ];
+  const { columns, rows } = heatRows(all);
+  expect(columns).toEqual(["binance USDT", "okx USDT"]);
+  expect(rows.map((row) => [row.name, ...row.cells.map((one) => one?.base ?? null)])).toEqual([
+    ["bitcoin", null, "BTC"],
+    ["NEW", null, "NEW"],
+    ["pepe", "1000PEPE", "PEPE"],
+    ["pepe, binance:PEPE-USDT:perp", "PEPE", null],
+  ]);
+  expect(new Set(rows.map((row) => row.key)).size).toBe(4);
 });

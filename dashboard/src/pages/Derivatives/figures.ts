@@ -50,3 +50,37 @@ export function spotOf(perpetual: Instrument, all: readonly Instrument[], ticker
   const told = names.map((name) => tickers.get(name)).find((one) => one !== undefined && num(one.last_price) !== null);
   return perpetual.asset_id === null ? null : (told ?? null);
 }
+
+export interface HeatRow {
+  key: string;
+  /** The asset; of a second perpetual at the same place, its instrument too. */
+  name: string;
+  /** The perpetual under each column, null where there is none. */
+  cells: (Instrument | null)[];
+}
+
+/** Return perpetuals as assets by places (venue and quote); each perpetual once, more of one place in rows of their own. */
+export function heatRows(perpetuals: readonly Instrument[]): { columns: string[]; rows: HeatRow[] } {
+  const place = (one: Instrument) => `${one.venue} ${one.quote}`;
+  const columns = [...new Set(perpetuals.map(place))].sort();
+  const byAsset = new Map<string, Instrument[]>();
+  for (const one of [...perpetuals].sort((a, b) => a.instrument.localeCompare(b.instrument, "en"))) {
+    const asset = one.asset_id ?? one.base;
+    byAsset.set(asset, [...(byAsset.get(asset) ?? []), one]);
+  }
+  const rows = [...byAsset]
+    .sort(([a], [b]) => a.localeCompare(b, "en"))
+    .flatMap(([asset, own]) => {
+      const first = columns.map((column) => own.find((one) => place(one) === column) ?? null);
+      const others = own.filter((one) => !first.includes(one));
+      return [
+        { key: asset, name: asset, cells: first },
+        ...others.map((one) => ({
+          key: one.instrument,
+          name: `${asset}, ${one.instrument}`,
+          cells: columns.map((column) => (place(one) === column ? one : null)),
+        })),
+      ];
+    });
+  return { columns, rows };
+}

@@ -1,15 +1,41 @@
 /** Perpetuals of all venues side by side: funding, open interest, basis and order books. */
-import { useMemo, useState } from "react";
+import { Fragment, useCallback, useEffect, useMemo, useRef, useState } from "react";
 
-import type { Answer, FundingForecast, Instrument, OpenInterest, OrderBook, Resource, Ticker } from "../../api";
+import {
+  useRows,
+  type FundingForecast,
+  type Instrument,
+  type OpenInterest,
+  type OrderBook,
+  type Ticker,
+} from "../../api";
 import { ABSENT, num, percent } from "../../format";
-import { Card, Change, Choice, Heatmap, Price, Show, Size, Table, Time, type Column, type HeatCell } from "../../ui";
+import {
+  Card,
+  Change,
+  Choice,
+  Empty,
+  found,
+  Heatmap,
+  InView,
+  Price,
+  Search,
+  Show,
+  Size,
+  Stale,
+  Table,
+  Time,
+  type Column,
+  type HeatCell,
+} from "../../ui";
 import { useInstruments } from "../instruments";
-import { basisBps, changePct, per8h, perCoin, spotOf, yearly } from "./figures";
+import { basisBps, changePct, heatRows, per8h, perCoin, spotOf, yearly } from "./figures";
 import { byName, useEarlier, useLatest, type MarkPrice, type Terms } from "./load";
 
 const TERMS_MS = 600_000;
 const FULL_PCT = 0.05; // funding per 8 hours that has the strongest tint
+const MOST = 12; // rows of a table before the reader asks for all
+const REST_MS = 200; // that a view stands still before something is loaded for it
 const HOUR_MS = 3_600_000;
 const PERIODS = { "1h": HOUR_MS, "24h": 24 * HOUR_MS, "7d": 168 * HOUR_MS };
 type Period = keyof typeof PERIODS;
@@ -31,16 +57,33 @@ export default function Derivatives() {
 }
 
 function Perpetuals({ all }: { all: Instrument[] }) {
+  const [words, setWords] = useState("");
   const open = useMemo(() => all.filter((one) => one.gone_at === null), [all]);
-  const perpetuals = useMemo(() => open.filter((one) => one.kind === "perp"), [open]);
-  const names = useMemo(() => perpetuals.map((one) => one.instrument), [perpetuals]);
-  const interest = useLatest<OpenInterest>("open_interest/latest", names);
+  const every = useMemo(() => open.filter((one) => one.kind === "perp"), [open]);
+  const names = useMemo(() => every.map((one) => one.instrument), [every]);
+  const perpetuals = useMemo(
+    () => found(every, (one) => `${one.asset_id ?? one.base} ${one.instrument}`, words),
+    [every, words],
+  );
   return (
     <>
+      <Card title="Perpetuals">
+        <Search
+          what="perpetuals of all tables"
+          words={words}
+          onChange={setWords}
+          told={
+            perpetuals.length === every.length
+              ? `${every.length} perpetuals`
+              : `${perpetuals.length} of ${every.length} perpetuals`
+          }
+        />
+      </Card>
       <FundingHeat perpetuals={perpetuals} names={names} />
-      <Interest perpetuals={perpetuals} names={names} from={interest} />
+      <Interest perpetuals={perpetuals} names={names} />
       <Basis open={open} perpetuals={perpetuals} names={names} />
-      <Books names={names} />
+      <Books perpetuals={perpetuals} names={names} />
+      <Ratios />
     </>
   );
 }
@@ -50,13 +93,10 @@ function FundingHeat({ perpetuals, names }: { perpetuals: Instrument[]; names: s
   const terms = useLatest<Terms>("funding/terms", names, TERMS_MS);
   const rates = byName(forecasts.data);
   const hours = byName(terms.data);
-  const place = (one: Instrument) => `${one.venue} ${one.quote}`;
-  const columns = [...new Set(perpetuals.map(place))].sort();
-  const assets = [...new Set(perpetuals.map((one) => one.asset_id ?? one.base))].sort();
-  const cell = (asset: string, column: string): HeatCell => {
-    const one = perpetuals.find((row) => (row.asset_id ?? row.base) === asset && place(row) === column);
-    const rate = one === undefined ? undefined : rates.get(one.instrument);
-    if (one === undefined || rate === undefined) return { strength: null, text: ABSENT };
+  const { columns, rows } = useMemo(() => heatRows(perpetuals), [perpetuals]);
+  const cell = (one: Instrument | null): HeatCell => {
+    const rate = one === null ? undefined : rates.get(one.instrument);
+    if (one === null || rate === undefined) return { strength: null, text: ABSENT };
     const interval = num(hours.get(one.instrument)?.interval_hours);
     const value = per8h(rate.rate, interval);
     const old = rate.stale === true ? ", old" : "";
@@ -84,15 +124,12 @@ function FundingHeat({ perpetuals, names }: { perpetuals: Instrument[]; names: s
                 <Heatmap
                   caption="Funding per 8 hours, assets by venue"
                   columns={columns}
-                  rows={assets.map((asset) => ({
-                    key: asset,
-                    name: asset,
-                    cells: columns.map((column) => cell(asset, column)),
-                  }))}
+                  rows={rows.map((row) => ({ ...row, cells: row.cells.map(cell) }))}
+                  most={MOST}
                 />
                 <p className="dim small">
-                  Above zero longs pay shorts. The strongest tint is {FULL_PCT} % or more; ⚠ marks an old rate. As of{" "}
-                  <Time value={forecasts.data?.as_of} />
+                  Per asset, by venue and quote currency. Above zero longs pay shorts. The strongest tint is {FULL_PCT}{" "}
+                  % or more; ⚠ marks an old rate. As of <Time value={forecasts.data?.as_of} />
                 </p>
               </>
             )}
@@ -109,24 +146,19 @@ interface InterestRow {
   change: number | null;
 }
 
-function Interest({
-  perpetuals,
-  names,
-  from,
-}: {
-  perpetuals: Instrument[];
-  names: string[];
-  from: Resource<Answer<OpenInterest>>;
-}) {
+function Interest({ perpetuals, names }: { perpetuals: Instrument[]; names: string[] }) {
+  const from = useLatest<OpenInterest>("open_interest/latest", names);
   const [period, setPeriod] = useState<Period>("24h");
-  const earlier = useEarlier(names, PERIODS[period]);
+  const [inView, look] = useInView();
+  const earlier = useEarlier(inView, PERIODS[period]);
   const current = byName(from.data);
   const table = perpetuals.flatMap<InterestRow>(({ instrument }) => {
     const now = current.get(instrument);
     if (now === undefined) return [];
-    const change = changePct(num(now.open_interest), num(earlier.data?.get(instrument)?.open_interest));
+    const change = changePct(num(now.open_interest), num(earlier.found.get(instrument)?.open_interest));
     return [{ instrument, now, change }];
   });
+  const columns = useMemo(() => interestColumns(look), [look]);
   return (
     <Card
       title="Open interest"
@@ -150,25 +182,30 @@ function Interest({
         {() => (
           <Table
             caption={`Open interest and its change over ${period}`}
-            columns={INTEREST}
+            columns={columns}
             rows={table}
             id={(row) => row.instrument}
+            most={MOST}
           />
         )}
       </Show>
-      <Show
-        from={earlier}
-        what={`open interest ${period} ago`}
-        isEmpty={(found) => found.size === 0}
-        empty={`Nothing is stored from ${period} ago.`}
-      >
-        {() => null}
-      </Show>
+      {earlier.error !== null && (
+        <Stale>
+          Open interest {period} ago: {earlier.error.message}
+        </Stale>
+      )}
+      <p className="dim small" role="status">
+        {earlier.loading
+          ? `Loading open interest ${period} ago…`
+          : earlier.found.size === 0
+            ? `Nothing is stored from ${period} ago, so no change is known.`
+            : "Changes are loaded for the rows in view; in the order of the change, others come last."}
+      </p>
     </Card>
   );
 }
 
-const INTEREST: Column<InterestRow>[] = [
+const interestColumns = (look: (instrument: string, isSeen: boolean) => void): Column<InterestRow>[] => [
   name<InterestRow>(),
   {
     id: "now",
@@ -190,9 +227,28 @@ const INTEREST: Column<InterestRow>[] = [
     title: "Change",
     numeric: true,
     sort: (row) => row.change,
-    cell: (row) => <Change value={row.change} />,
+    cell: (row) => (
+      <InView key={row.instrument} onChange={(isSeen) => look(row.instrument, isSeen)}>
+        <Change value={row.change} />
+      </InView>
+    ),
   },
 ];
+
+/** Return the instruments whose rows are in view, a moment after they came to rest, and what tells that. */
+function useInView(): [string[], (instrument: string, isSeen: boolean) => void] {
+  const seen = useRef(new Set<string>());
+  const timer = useRef(0);
+  const [names, setNames] = useState<string[]>([]);
+  const look = useCallback((instrument: string, isSeen: boolean) => {
+    if (isSeen) seen.current.add(instrument);
+    else seen.current.delete(instrument);
+    window.clearTimeout(timer.current);
+    timer.current = window.setTimeout(() => setNames([...seen.current].sort()), REST_MS);
+  }, []);
+  useEffect(() => () => window.clearTimeout(timer.current), []);
+  return [names, look];
+}
 
 interface BasisRow {
   instrument: string;
@@ -239,6 +295,7 @@ function Basis({ open, perpetuals, names }: { open: Instrument[]; perpetuals: In
             columns={BASIS}
             rows={table}
             id={(row) => row.instrument}
+            most={MOST}
           />
         )}
       </Show>
@@ -264,7 +321,8 @@ const BASIS: Column<BasisRow>[] = [
   { id: "which", title: "Spot", from: "m", cell: (row) => row.spotName ?? ABSENT },
 ];
 
-function Books({ names }: { names: string[] }) {
+function Books({ perpetuals, names }: { perpetuals: Instrument[]; names: string[] }) {
+  const wanted = useMemo(() => new Set(perpetuals.map((one) => one.instrument)), [perpetuals]);
   const books = useLatest<OrderBook>("order_books/depth/latest", names);
   return (
     <Card title="Order-book imbalance">
@@ -280,8 +338,9 @@ function Books({ names }: { names: string[] }) {
           <Table
             caption="Imbalance of order books: 1 is bids only, −1 asks only"
             columns={BOOKS}
-            rows={page.data}
+            rows={page.data.filter((row) => wanted.has(row.instrument))}
             id={(row) => row.instrument}
+            most={MOST}
           />
         )}
       </Show>
@@ -323,14 +382,45 @@ const BOOKS: Column<OrderBook>[] = [
   },
 ];
 
+/** How many accounts are long for each that is short; no provider is asked for it yet, so there is nothing to show. */
+function Ratios() {
+  const ratios = useRows<unknown>("position_ratios", { limit: 1 });
+  return (
+    <Card title="Long/short ratios">
+      <Show
+        from={ratios}
+        what="long/short ratios"
+        isEmpty={(page) => page.data.length === 0}
+        empty="No long/short ratio is collected."
+      >
+        {() => <Empty>Long/short ratios are stored; see /api/v1/position_ratios.</Empty>}
+      </Show>
+    </Card>
+  );
+}
+
 function name<Row extends { instrument: string }>(): Column<Row> {
   return {
     id: "name",
     title: "Perpetual",
     stick: true,
     sort: (row) => row.instrument,
-    cell: (row) => row.instrument,
+    cell: (row) => <Parts of={row.instrument} />,
   };
+}
+
+/** The name of an instrument, which may be broken between its parts where there is little room. */
+function Parts({ of }: { of: string }) {
+  return of.split(":").map((part, at) => (
+    <Fragment key={part}>
+      {at > 0 && (
+        <>
+          :<wbr />
+        </>
+      )}
+      {part}
+    </Fragment>
+  ));
 }
 
 function signed(value: number | null, digits = 1) {

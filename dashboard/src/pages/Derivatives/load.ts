@@ -5,7 +5,7 @@ import { standsFor } from "./figures";
 const EVERY_MS = 30_000;
 const SLOW_MS = 300_000;
 const AT_ONCE = 100; // names of one request: the address stays under 8 KiB
-const SIDE_BY_SIDE = 6;
+const SIDE_BY_SIDE = 4;
 
 export interface MarkPrice {
   instrument: string;
@@ -35,34 +35,69 @@ export function useLatest<Row>(path: string, names: string[], every = EVERY_MS):
   );
 }
 
-/** Open interest of each instrument at the start of the period; instruments without a row near it are left out. */
-export function useEarlier(names: string[], period: number): Resource<Map<string, OpenInterest>> {
+/** Rows of the past that were asked for, by period and instrument; null: there was none near that time. */
+export type Kept = Map<string, { at: number; row: OpenInterest | null }>;
+
+const KEPT: Kept = new Map();
+
+/**
+ * Open interest of each instrument at the start of the period; instruments without a row near it are left out. Each costs
+ * a request, so name only what is looked at: four are asked at a time, and what is known is not asked again.
+ */
+export function useEarlier(
+  names: string[],
+  period: number,
+): Pick<Resource<unknown>, "error" | "loading"> & { found: Map<string, OpenInterest> } {
   const key = names.length === 0 ? null : `earlier ${period} ${names.join(",")}`;
-  return useResource(
+  const { error, loading } = useResource(
     key,
-    async (signal) => {
-      const start = Date.now() - period;
-      const found = new Map<string, OpenInterest>();
-      for (let at = 0; at < names.length; at += SIDE_BY_SIDE) {
-        const some = names.slice(at, at + SIDE_BY_SIDE);
-        const ask = (instrument: string) =>
-          rows<OpenInterest>("open_interest", { instrument, to: start, limit: 1 }, signal);
-        for (const page of await Promise.all(some.map(ask))) {
-          const row = page.data[0];
-          if (row !== undefined && standsFor(row.observed_at, start, period)) found.set(row.instrument, row);
-        }
-      }
-      return found;
+    (signal) => {
+      const ask = async (instrument: string, to: number) =>
+        (await rows<OpenInterest>("open_interest", { instrument, to, limit: 1 }, signal)).data[0] ?? null;
+      return earlier(names, { period, now: Date.now(), kept: KEPT, ask });
     },
     SLOW_MS,
   );
+  // While the names change with what is in view, what is known already stays.
+  return { error, loading, found: known(KEPT, period) };
+}
+
+/** Ask for the names that are not known or were asked five minutes ago; each is kept as it comes. */
+export async function earlier(
+  names: readonly string[],
+  {
+    period,
+    now,
+    kept,
+    ask,
+  }: { period: number; now: number; kept: Kept; ask: (name: string, to: number) => Promise<OpenInterest | null> },
+): Promise<void> {
+  for (const [key, { at }] of kept) if (now - at >= SLOW_MS) kept.delete(key);
+  const start = now - period;
+  const wanted = names.filter((name) => !kept.has(`${period} ${name}`));
+  for (let at = 0; at < wanted.length; at += SIDE_BY_SIDE) {
+    const some = wanted.slice(at, at + SIDE_BY_SIDE).map(async (name) => {
+      const row = await ask(name, start);
+      const isNear = row !== null && standsFor(row.observed_at, start, period);
+      kept.set(`${period} ${name}`, { at: now, row: isNear ? row : null });
+    });
+    await Promise.all(some);
+  }
+}
+
+/** Return what is kept of a period, by instrument. */
+export function known(kept: Kept, period: number): Map<string, OpenInterest> {
+  const found = new Map<string, OpenInterest>();
+  for (const [key, { row }] of kept) if (row !== null && key.startsWith(`${period} `)) found.set(row.instrument, row);
+  return found;
 }
 
 export function byName<Row extends { instrument: string }>(page: Answer<Row> | null): Map<string, Row> {
   return new Map((page?.data ?? []).map((row) => [row.instrument, row]));
 }
 
-function joined<Row>(pages: Answer<Row>[]): Answer<Row> {
+/** Return several pages as one: stale when one of them is, as new as the newest of them. */
+export function joined<Row>(pages: Answer<Row>[]): Answer<Row> {
   const data = pages.flatMap((page) => page.data);
   return {
     data,

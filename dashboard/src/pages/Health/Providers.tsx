@@ -3,11 +3,13 @@ import { age, share, whole } from "../../format";
 import { Age, Card, Show, Table, useNow } from "../../ui";
 import { usedOf } from "./coverage";
 import type { Budget, Source } from "./types";
+import { isFailing } from "./verdict";
 
 const NEAR = 0.7;
 const FULL = 0.9;
-const KINDS: Record<string, string> = { online: "up", degraded: "old", offline: "down" };
-const SIGNS: Record<string, string> = { online: "●", degraded: "◐", offline: "✕" };
+const FAILING = "failing"; // its jobs are, whatever the API says of its own calls
+const KINDS: Record<string, string> = { online: "up", degraded: "old", offline: "down", [FAILING]: "old" };
+const SIGNS: Record<string, string> = { online: "●", degraded: "◐", offline: "✕", [FAILING]: "◐" };
 
 /** How each provider is, and what it did in the last day. */
 export function Providers({ from }: { from: Resource<Answer<Source>> }) {
@@ -97,7 +99,7 @@ export function Providers({ from }: { from: Resource<Answer<Source>> }) {
 function Status({ of }: { of: Source }) {
   const now = useNow(5000);
   if (!of.enabled) return <span className="dim">○ not asked</span>;
-  const state: string = of.status ?? "not known";
+  const state: string = of.status === "online" && isFailing(of) ? FAILING : (of.status ?? "not known");
   const kind = KINDS[state] ?? "dim";
   const sign = SIGNS[state] ?? "○";
   const pause = of.paused_until === null ? 0 : Date.parse(of.paused_until) - now;

@@ -4,7 +4,7 @@ import { age } from "../../format";
 import { Age, Card, Fact, useNow } from "../../ui";
 import { heldOf, heldText } from "./coverage";
 import { duration, lasted } from "./cycles";
-import { verdict, type Known, type Level } from "./verdict";
+import { isFailing, verdict, type Known, type Level } from "./verdict";
 
 const SIGNS: Record<Level, string> = { good: "●", warn: "◐", bad: "✕", unknown: "○" };
 
@@ -51,7 +51,7 @@ function Figures({ known, now }: { known: Known; now: number }) {
         )}
       </Told>
       <Told name="Providers online" when={sources}>
-        {() => `${asked.filter((one) => one.status === "online").length} of ${asked.length}`}
+        {() => `${asked.filter((one) => one.status === "online" && !isFailing(one)).length} of ${asked.length}`}
       </Told>
       <Told name="Datasets up to date" when={freshness}>
         {() => `${fresh.filter((one) => !one.stale).length} of ${fresh.length}`}

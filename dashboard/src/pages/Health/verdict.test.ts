@@ -34,6 +34,9 @@ function source(name: string, change: Partial<Source> = {}): Source {
     reason: "",
     banned: false,
     denied: false,
+    last_ok_at: "2026-01-31T12:04:00Z",
+    last_error: null,
+    last_error_at: null,
     ...change,
   } as Source;
 }
@@ -80,7 +83,7 @@ test("collection stands still after three times its rhythm, and not before", () 
 test("one provider offline is a problem, all of them are a break; one that is not asked is neither", () => {
   const off = source("okx", { status: "offline", reason: "HTTP 502" });
   expect(texts({ ...well, sources: [off, source("kraken")] })).toEqual(["warn: okx is offline: HTTP 502"]);
-  expect(texts({ ...well, sources: [off] })[0]).toBe("bad: No provider can be asked");
+  expect(texts({ ...well, sources: [off] })[0]).toBe("bad: No provider gives anything");
   expect(verdict({ ...well, sources: [source("x", { enabled: false, status: null }), source("y")] }, NOW).level).toBe(
     "good",
   );
@@ -133,4 +136,22 @@ test("the age of a dataset counts old subjects by their own word, or the page's 
     more: false,
     stale: true,
   });
+});
+
+test("a provider that the API calls online, and whose jobs all fail, is a problem with its newest error", () => {
+  const error = { last_error: "HTTP 503", last_error_at: "2026-01-31T12:04:30Z" };
+  const known = { ...well, sources: [source("okx", error), source("kraken")] };
+  expect(texts(known)).toEqual(["warn: okx has given nothing for 1 min: HTTP 503"]);
+  const never = { ...well, sources: [source("okx", { ...error, last_ok_at: null }), source("kraken")] };
+  expect(texts(never)).toEqual(["warn: okx has given nothing: HTTP 503"]);
+});
+
+test("an error after which good jobs came is over", () => {
+  const error = { last_error: "HTTP 503", last_error_at: "2026-01-31T12:03:59Z" };
+  expect(texts({ ...well, sources: [source("okx", error), source("kraken")] })).toEqual([]);
+});
+
+test("when all providers fail, collection is broken", () => {
+  const error = { last_error: "HTTP 503", last_error_at: "2026-01-31T12:04:30Z" };
+  expect(verdict({ ...well, sources: [source("okx", error), source("kraken", error)] }, NOW).level).toBe("bad");
 });

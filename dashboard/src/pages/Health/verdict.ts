@@ -44,7 +44,7 @@ export function verdict(known: Known, now: number): Verdict {
     ...ofApi(known),
     ...known.unread.map((text) => ({ level: "warn" as const, text })),
     ...ofCycles(known.cycles, now),
-    ...ofSources(known.sources ?? []),
+    ...ofSources(known.sources ?? [], now),
     ...ofFreshness(known.freshness ?? []),
     ...ofCoverage(known.coverage ?? []),
     ...ofBudgets(known.budgets ?? [], now),
@@ -97,17 +97,27 @@ function ofCycles(cycles: readonly Cycle[] | null, now: number): Reason[] {
   return reasons;
 }
 
-function ofSources(sources: readonly Source[]): Reason[] {
+/** Whether nothing good has come from a provider since its newest error; its `status` tells of the API's own calls only. */
+export function isFailing({ enabled, last_ok_at, last_error_at }: Source): boolean {
+  if (!enabled || last_error_at === null) return false;
+  return last_ok_at === null || Date.parse(last_error_at) > Date.parse(last_ok_at);
+}
+
+function ofSources(sources: readonly Source[], now: number): Reason[] {
   const asked = sources.filter((one) => one.enabled);
-  const off = asked.filter((one) => one.status === "offline" || one.banned || one.denied);
+  const off = asked.filter((one) => one.status === "offline" || one.banned || one.denied || isFailing(one));
   const all = asked.length > 0 && off.length === asked.length;
-  const reasons: Reason[] = all ? [{ level: "bad", text: "No provider can be asked" }] : [];
+  const reasons: Reason[] = all ? [{ level: "bad", text: "No provider gives anything" }] : [];
   for (const one of asked) {
     const why = told(one.reason);
     if (one.banned) reasons.push({ level: "warn", text: `${one.source} has banned us${why}` });
     else if (one.denied) reasons.push({ level: "warn", text: `${one.source} refuses access${why}` });
     else if (one.status === "offline" || one.status === "degraded")
       reasons.push({ level: "warn", text: `${one.source} is ${one.status}${why}` });
+    else if (isFailing(one)) {
+      const since = one.last_ok_at === null ? "" : ` for ${age(now - Date.parse(one.last_ok_at))}`;
+      reasons.push({ level: "warn", text: `${one.source} has given nothing${since}${told(one.last_error)}` });
+    }
   }
   return reasons;
 }

@@ -2,8 +2,10 @@
 import { useCallback } from "react";
 
 import { useRows, useStream, type Global, type Market, type Sentiment, type StreamRows } from "../../api";
-import { Card, Show } from "../../ui";
-import { merged } from "./live";
+import { price, time } from "../../format";
+import { useSettings } from "../../settings";
+import { Card, Show, Spoken } from "../../ui";
+import { merged, spoken } from "./live";
 import { MarketTable } from "./MarketTable";
 import { Movers } from "./Movers";
 import { Overview } from "./Overview";
@@ -11,6 +13,7 @@ import { Overview } from "./Overview";
 const EVERY_MS = 60_000; // what the stream does not say, or while it is away
 
 export default function Markets() {
+  const { zone } = useSettings();
   const markets = useRows<Market>("markets/latest", { followed: true }, { every: EVERY_MS, all: 2000 });
   const globals = useRows<Global>("global", { limit: 1 }, { every: EVERY_MS });
   const sentiments = useRows<Sentiment>("sentiments", { limit: 90 }, { every: 10 * EVERY_MS });
@@ -52,7 +55,12 @@ export default function Markets() {
           isEmpty={(page) => page.data.length === 0}
           empty="No asset is followed yet: the first collection takes about a minute."
         >
-          {(page) => <MarketTable rows={page.data} />}
+          {(page) => (
+            <>
+              <Spoken text={spoken(page.data, (at) => time(at, zone, "minute"), price)} />
+              <MarketTable rows={page.data} />
+            </>
+          )}
         </Show>
       </Card>
     </>

@@ -1,6 +1,20 @@
 /** What the stream says, put into the rows of the table; pure. */
 import type { Market } from "../../api";
 
+const SPOKEN = 3;
+
+/** Return prices of the best-ranked assets as a line to be read out. `at` says a time, `price` a price. */
+export function spoken(
+  rows: readonly Market[],
+  at: (observed: string) => string,
+  price: (value: Market["price_usd"]) => string,
+): string {
+  const first = [...rows].sort((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity)).slice(0, SPOKEN);
+  const newest = first.map((row) => row.observed_at).reduce((a, b) => (a > b ? a : b), "");
+  if (newest === "") return "";
+  return `Prices of ${at(newest)}: ${first.map((row) => `${row.symbol} ${price(row.price_usd)} dollars`).join(", ")}`;
+}
+
 /** Return the rows with newer ones in place of older; rows of assets that are not in the table are left out. */
 export function merged(old: Market[], news: Record<string, unknown>[]): Market[] {
   const fresh = new Map<string, Record<string, unknown>>();

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import type { Candle, Market } from "../../api";
-import { merged } from "./live";
+import { merged, spoken } from "./live";
 import { hourly } from "./week";
 
 const row = (id: string, at: string, price: string) =>
@@ -43,4 +43,21 @@ test("the week has 168 hours, and an hour without a bar is a hole", () => {
   expect(week).toHaveLength(168);
   expect(week.slice(-3)).toEqual([4, null, 5]);
   expect(week.filter((value) => value !== null)).toHaveLength(2);
+});
+
+test("the prices that are read out are those of the three best-ranked assets, with the newest time", () => {
+  const ranked = (id: string, rank: number | null, at: string, price: string) => ({ ...row(id, at, price), rank });
+  const rows = [
+    ranked("d", null, "2026-01-31T15:59:00.000Z", "9"),
+    ranked("b", 2, "2026-01-31T15:31:00.000Z", "2"),
+    ranked("a", 1, "2026-01-31T15:30:00.000Z", "1"),
+    ranked("c", 3, "2026-01-31T15:29:00.000Z", "3"),
+  ];
+  const told = spoken(
+    rows,
+    (at) => at.slice(11, 16),
+    (price) => `$${price ?? "?"}`,
+  );
+  expect(told).toBe("Prices of 15:31: A $1 dollars, B $2 dollars, C $3 dollars");
+  expect(spoken([], String, String)).toBe("");
 });
