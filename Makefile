@@ -45,7 +45,7 @@ format: .venv/.installed-dev ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 
 bench: .venv/.installed-dev ## every benchmark, printed as ratios
-	for name in indicators writer start api cycle inventory; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in indicators writer start api cycle inventory analytics_trends analytics_derived analytics_sweep; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 lock: .venv/.installed-dev ## compile requirements*.in to pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt requirements.in

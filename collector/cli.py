@@ -209,6 +209,15 @@ def _add_analysing(commands: Any) -> None:
     command.add_argument("--equity", action="store_true", help="what the stored ones would have earned instead")
     _add_table(command, "portfolio")
     _add_backtest(commands)
+    _add_analyst(commands)
+
+
+def _add_analyst(commands: Any) -> None:
+    command = commands.add_parser("analyse", help="make all analytics of stored rows now, as `run` does after cycles")
+    command.add_argument(
+        "--attached", action="store_true", help="those of each cycle told on standard input, until it closes"
+    )
+    command.set_defaults(command="analyse")
 
 
 def _add_backtest(commands: Any) -> None:

@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from collector import status, wiring
+from collector.analyst import follow
 from collector.clock import SystemClock
 from collector.config import Settings
 from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK
+from collector.log import set_up_logging
 from collector.printing import moment, table
 from collector.storage.findings import Findings
 from collector.storage.past import Past
@@ -23,6 +25,7 @@ from collector.studies.performance import PerformanceStudy
 from collector.studies.rows import Found, rows
 from collector.studies.signals import SignalStudy
 from collector.studies.trends import TrendStudy
+from collector.wiring_studies import build_studies
 
 NEWEST_WITHIN = timedelta(days=2)
 
@@ -359,6 +362,22 @@ def portfolio(settings: Settings, arguments: argparse.Namespace) -> int:
     if not arguments.csv:
         print(f"\n  return {percent(run['expected_return'])}, volatility {share(run['expected_volatility'])}, ", end="")
         print(f"turnover {share(run['turnover'])}; left out: {len(run['left_out'])} (see --json)")
+    return OK
+
+
+def analyse(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Make every study once; when attached, those of each cycle that standard input tells of, until it closes."""
+    set_up_logging(settings.logs, console=sys.stderr, file="analytics.log")
+    with wiring.open_database(settings, name="analyst") as database:
+        if not database.revision():
+            raise ConfigError("the database is empty; start with `python main.py run` or `make demo`")
+        studies = build_studies(settings, database, SystemClock())
+        if arguments.attached:
+            follow(studies, sys.stdin)
+            return OK
+        written = studies.now()
+    told = ", ".join(f"{count:,} {name}" for name, count in written.items() if count)
+    print(status.label(settings.simulated) + f"stored: {told or 'nothing new'}")
     return OK
 
 

@@ -46,14 +46,15 @@ def _settings_and_layers(arguments: argparse.Namespace, *overrides: Layer) -> tu
 def _run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     set_up_logging(settings.logs, console=sys.stderr)
-    wiring.run_daemon(settings, say=_say, beside=_api_process(arguments, settings))
+    beside = _api_process(arguments, settings)
+    wiring.run_daemon(settings, say=_say, beside=beside, analyst=_analyst_process(arguments, settings))
     return OK
 
 
 def _collect(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     set_up_logging(settings.logs, console=sys.stderr)
-    wiring.run_daemon(settings, say=_say)
+    wiring.run_daemon(settings, say=_say, analyst=_analyst_process(arguments, settings))
     return OK
 
 
@@ -61,10 +62,22 @@ def _api_process(arguments: argparse.Namespace, settings: Settings, **addresses:
     """Return the API as a process beside the collector, with the same settings; None when it is switched off."""
     if not settings.api.enabled:
         return None
-    chosen = ["--config", str(arguments.config)] if arguments.config else []
-    command = [sys.executable, str(ROOT / "main.py"), *chosen, *(["--demo"] if arguments.demo else [])]
     named = {environment_name(f"sources.{source}.base_url"): url for source, url in addresses.items()}
-    return Companion("api_ended", [*command, "api", "--attached"], {**os.environ, **named}, SystemClock())
+    return Companion("api_ended", [*_program(arguments), "api", "--attached"], {**os.environ, **named}, SystemClock())
+
+
+def _analyst_process(arguments: argparse.Namespace, settings: Settings) -> Companion | None:
+    """Return what makes the analytics, as a process beside the collector; None when they are switched off."""
+    if not settings.analytics.enabled:
+        return None
+    command = [*_program(arguments), "analyse", "--attached"]
+    return Companion("analyst_ended", command, dict(os.environ), SystemClock())
+
+
+def _program(arguments: argparse.Namespace) -> list[str]:
+    """Return the beginning of a command line of our own with the same settings."""
+    chosen = ["--config", str(arguments.config)] if arguments.config else []
+    return [sys.executable, str(ROOT / "main.py"), *chosen, *(["--demo"] if arguments.demo else [])]
 
 
 def _api(arguments: argparse.Namespace) -> int:
@@ -97,7 +110,8 @@ def _demo(arguments: argparse.Namespace) -> int:
         set_up_logging(settings.logs, console=sys.stderr)
         served = {name: url for name, url in addresses.items() if name in settings.sources}
         beside = _api_process(arguments, settings, **served)
-        wiring.run_daemon(settings, say=_say, cycles=arguments.cycles, beside=beside)
+        analyst = _analyst_process(arguments, settings)
+        wiring.run_daemon(settings, say=_say, cycles=arguments.cycles, beside=beside, analyst=analyst)
         if arguments.cycles:
             _say(status.render_inventory(wiring.load_status(settings, cycles=arguments.cycles)))
             _say(_found_so_far(settings))
@@ -205,9 +219,13 @@ def _backfill(arguments: argparse.Namespace) -> int:
 def _analytics(arguments: argparse.Namespace) -> int:
     from collector import cli_analytics  # noqa: PLC0415 - pandas, which no other command needs
 
-    return {"trends": cli_analytics.trends, "signals": cli_analytics.signals, "portfolio": cli_analytics.portfolio}[
-        arguments.command
-    ](_settings(arguments), arguments)
+    commands = {
+        "trends": cli_analytics.trends,
+        "signals": cli_analytics.signals,
+        "portfolio": cli_analytics.portfolio,
+        "analyse": cli_analytics.analyse,
+    }
+    return commands[arguments.command](_settings(arguments), arguments)
 
 
 def _backtest(arguments: argparse.Namespace) -> int:
@@ -287,6 +305,7 @@ COMMANDS = {
     "trends": _analytics,
     "signals": _analytics,
     "portfolio": _analytics,
+    "analyse": _analytics,
     "backtest": _backtest,
     "backfill": _backfill,
     "psql": _psql,

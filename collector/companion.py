@@ -1,12 +1,14 @@
 """A process of our own program that runs beside the daemon: started again when it dies, ended with us, never our end.
 
-It is given a pipe as standard input, which closes when we die, however we die.
+It is given a pipe as standard input, which closes when we die, however we die. What it is told goes through that pipe.
 """
 
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +18,7 @@ from collector.log import get_logger
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between its end and its next start
 HEALTHY_S = 60.0  # one that ran for so long begins again with the first pause
 END_S = 6.0  # after the signal; then it is killed
+FINISH_S = 60.0  # for what it was told before
 
 
 class Companion:
@@ -25,6 +28,7 @@ class Companion:
         """Start nothing yet. `ended` is the event of an unwanted end."""
         self._ended, self._command, self._environment = ended, list(command), environment
         self._clock = clock
+        self._grace_s = END_S
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +56,23 @@ class Companion:
         with self._lock:
             if self._process is not None and not self._stop.is_set():
                 self._process.terminate()  # once: a second signal would cut its clean end short
+            self._stop.set()
+
+    def tell(self, line: str) -> None:
+        """Send it a line, without waiting: what it is too busy to take, or not there to hear, is lost."""
+        with self._lock:
+            process = self._process
+            if process is None or process.stdin is None or process.stdin.closed or process.poll() is not None:
+                return
+            with suppress(BlockingIOError, BrokenPipeError):  # full, or its end is near
+                os.write(process.stdin.fileno(), f"{line}\n".encode())
+
+    def finish(self) -> None:
+        """Let it end by itself, after what it was told before; returns at once."""
+        with self._lock:
+            self._grace_s = FINISH_S
+            if self._process is not None and self._process.stdin is not None and not self._stop.is_set():
+                self._process.stdin.close()
             self._stop.set()
 
     def _run(self) -> None:
@@ -83,6 +104,8 @@ class Companion:
                     env=self._environment,
                     start_new_session=True,
                 )
+                if process.stdin is not None:
+                    os.set_blocking(process.stdin.fileno(), False)
             except OSError as error:
                 self._log.warning("companion_not_started", command=self._command[-1], reason=error.strerror)
                 return 127
@@ -93,7 +116,7 @@ class Companion:
         while process.poll() is None and not self._stop.wait(0.2):
             continue
         try:
-            return process.wait(END_S)
+            return process.wait(self._grace_s)
         except subprocess.TimeoutExpired:
             process.kill()
             return process.wait()

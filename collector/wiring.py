@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 
+from collector.analyst import line_of
 from collector.backfill import Backfill, Outcome, Request, follow
 from collector.budget import BudgetKeeper, Metered, account_of
 from collector.clock import Clock, SystemClock
@@ -39,7 +40,6 @@ from collector.storage.reader import Reader
 from collector.storage.schema import head as schema_head
 from collector.storage.suspects import Suspects
 from collector.storage.writer import Writer
-from collector.studies.after_cycle import Studies
 from collector.suspicion import Bounds
 from collector.upkeep import MEGABYTE, Upkeep
 from collector.wiring_studies import build_studies
@@ -138,7 +138,7 @@ class Collecting:
     runner: CycleRunner
     reader: Reader
     upkeep: Upkeep
-    studies: Studies
+    database: Database
 
 
 @contextmanager
@@ -187,8 +187,7 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
             outage=build_outage(settings, writer),
             stopping=stopping,
         )
-        studies = build_studies(settings, database, clock)
-        yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer), studies)
+        yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer), database)
 
 
 def build_healer(settings: Settings, sources: Sequence[Source], database: Database) -> Healer:
@@ -294,17 +293,22 @@ def run_once(settings: Settings, cadence: str | None) -> CycleReport:
         raise ConfigError(f"--cadence: {name!r} is no cadence; use one of {', '.join(settings.cadences)}")
     with open_collecting(settings, lambda _: None) as collecting, _stopped_by_signals(collecting.runner.stop):
         report = collecting.runner.run(name)
-        collecting.studies.after_cycle(report)
+        build_studies(settings, collecting.database, SystemClock()).after_cycle(report)
         collecting.upkeep.after_cycle(report.finished_at)
     return report
 
 
 def run_daemon(
-    settings: Settings, *, say: Callable[[str], None], cycles: int = 0, beside: Companion | None = None
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+    cycles: int = 0,
+    beside: Companion | None = None,
+    analyst: Companion | None = None,
 ) -> None:
     """Collect until a signal; with `cycles`, until that many of the first cadence and one of each other have ended.
 
-    `beside` is a process that runs as long as we do.
+    `beside` is a process that runs as long as we do; `analyst` is one that is told of each cycle.
     """
     if settings.simulated:
         say("SIMULATED: every number below is made up")
@@ -312,7 +316,8 @@ def run_daemon(
         done: dict[str, int] = dict.fromkeys(settings.cadences, 0)
 
         def after_cycle(report: CycleReport) -> None:
-            collecting.studies.after_cycle(report)
+            if analyst is not None:
+                analyst.tell(line_of(report.cadence, report.cycle_id))
             collecting.upkeep.after_cycle(report.finished_at)
             done[report.cadence] += 1
             first = next(iter(settings.cadences))
@@ -326,14 +331,22 @@ def run_daemon(
             clock=SystemClock(),
             after_cycle=after_cycle,
             notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
-            on_stop=beside.tell_to_stop if beside else None,
+            on_stop=lambda: _begin_ends(beside, None if cycles else analyst),
         )
         say(f"logs: {settings.logs.directory}/latest; stop with Ctrl+C")
         daemon.handle_signals()
-        with beside or nullcontext():
+        with beside or nullcontext(), analyst or nullcontext():
             daemon.run()
+            if cycles and analyst is not None:
+                analyst.finish()  # what it was told of belongs to what is shown
         if cycles:
             say("ended after " + ", ".join(f"{count} {name}" for name, count in done.items()) + " cycles")
+
+
+def _begin_ends(*companions: Companion | None) -> None:
+    for companion in companions:
+        if companion is not None:
+            companion.tell_to_stop()
 
 
 def _overdue(settings: Settings, reader: Reader) -> list[str]:

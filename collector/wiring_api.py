@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from collector import __version__
 from collector.api.live import LiveProviders
 from collector.api.parts import Parts
-from collector.api.v1 import collected_every
+from collector.api.v1 import collected_every, computed_every
 from collector.budget import BudgetKeeper, Metered, account_of
 from collector.clock import SystemClock
 from collector.config import Settings
@@ -61,6 +61,9 @@ def build_parts(settings: Settings, *, lasting: bool) -> Iterator[Parts]:
             simulated=settings.simulated,
             venues=settings.fallback.candles,
             cadences=collected_every(settings),
+            computed=computed_every(settings),
+            log_folder=settings.logs.directory,
+            data_folder=None if settings.database.url.get_secret_value() else settings.data_dir / "postgres",
         )
 
 

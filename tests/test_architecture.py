@@ -59,6 +59,7 @@ LEVELS = {
     "collector.scrutiny": 4,
     "collector.studies": 4,
     "collector.scheduler": 5,
+    "collector.analyst": 5,
     "collector.companion": 5,
     "collector.api": 5,
     "collector.simulator": 5,

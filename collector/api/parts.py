@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Protocol
 
 from collector.clock import Clock
@@ -56,3 +57,7 @@ class Parts:
     venues: Sequence[str]  # whose candles may answer for each other, best first
     # How often each dataset of each source is collected; what is not in here is judged by what is.
     cadences: Mapping[tuple[str, Dataset], timedelta] = field(default_factory=dict)
+    # How often there is a new row of computed tables, by name; what is not in here is as usual.
+    computed: Mapping[str, timedelta] = field(default_factory=dict)
+    log_folder: Path | None = None  # with the folders of the cycles; None: nobody said where
+    data_folder: Path | None = None  # of the database, when it is the embedded one

@@ -279,6 +279,28 @@ class Past:
             interval=None if interval is None else str(interval),
         )
 
+    def signals_without_outcome(self, *, since: datetime, as_of: datetime, interval: Interval, horizons: int) -> Rows:
+        """Return the signals of a time that lack one of their `horizons` outcomes, or have one with a hole."""
+        return self._rows(
+            """
+            SELECT i.instrument, s.instrument_id, s.interval, s.name, s.parameter_hash, s.version, s.bar_end, s.kind,
+                s.direction
+            FROM signals s JOIN instruments i USING (instrument_id)
+            LEFT JOIN (
+                SELECT instrument_id, interval, name, parameter_hash, version, bar_end, count(*) AS outcomes
+                FROM signal_outcomes WHERE status = 'done' AND bar_end > :since AND bar_end <= :as_of
+                GROUP BY 1, 2, 3, 4, 5, 6
+            ) o USING (instrument_id, interval, name, parameter_hash, version, bar_end)
+            WHERE s.bar_end > :since AND s.bar_end <= :as_of AND s.interval = :interval
+              AND coalesce(o.outcomes, 0) < :horizons
+            ORDER BY s.bar_end, i.instrument, s.name, s.parameter_hash
+            """,
+            since=since,
+            as_of=as_of,
+            interval=str(interval),
+            horizons=horizons,
+        )
+
     def signal_revisions(self, *, since: datetime, as_of: datetime, interval: Interval) -> Rows:
         """Return the revisions of the signals of a time, by bar and number."""
         return self._rows(

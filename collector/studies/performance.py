@@ -57,10 +57,13 @@ class PerformanceStudy:
         return found
 
     def outcomes(self, interval: Interval, now: datetime) -> list[Mapping[str, Any]]:
-        """Return the outcomes that are known of signals since `OUTCOME_BARS` bars before the newest that has one."""
+        """Return the outcomes that are known of signals that lack one.
+
+        They are looked for from `OUTCOME_BARS` bars before the newest signal that has an outcome.
+        """
         before = self._past.newest("signal_outcomes", "bar_end", interval=str(interval))
         since = EPOCH if before is None else before - OUTCOME_BARS * interval.width
-        given = self._past.signals(since=since, as_of=now, interval=interval)
+        given = self._past.signals_without_outcome(since=since, as_of=now, interval=interval, horizons=len(HORIZONS))
         names = sorted({row["instrument"] for row in given})
         first = min((row["bar_end"] for row in given), default=now) - interval.width
         panel = bar_panel(self._past.bars(names, interval, since=first, as_of=now, known=now), interval)

@@ -260,6 +260,7 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('instrument_id', 'interval', 'name', 'parameter_hash', 'version', 'bar_end', 'revision', name=op.f('pk_signal_revisions')),
     comment='Signals that would be given otherwise today, because their inputs were corrected'
     )
+    op.create_index('ix_signal_revisions_bar_end', 'signal_revisions', ['bar_end'], unique=False)
     op.create_table('signals',
     sa.Column('instrument_id', sa.Integer(), autoincrement=False, nullable=False, comment='instruments.instrument_id'),
     sa.Column('interval', sa.Text(), nullable=False, comment='length of the bars'),
@@ -330,6 +331,7 @@ def downgrade() -> None:
     op.drop_table('trends')
     op.drop_index('ix_signals_bar_end', table_name='signals')
     op.drop_table('signals')
+    op.drop_index('ix_signal_revisions_bar_end', table_name='signal_revisions')
     op.drop_table('signal_revisions')
     op.drop_index('ix_signal_outcomes_bar_end', table_name='signal_outcomes')
     op.drop_table('signal_outcomes')

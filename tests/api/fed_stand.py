@@ -65,5 +65,6 @@ def fed(database: Database, clock: Clock, folder: Path, **settings: Any):
                 simulated=True,
                 venues=VENUES,
                 cadences=collected_every(rig.settings),
+                log_folder=folder,
             )
             yield Fed(create_app(parts), database, clock, simulator, parts)

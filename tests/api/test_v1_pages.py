@@ -521,7 +521,7 @@ def test_changed_and_doubtful_values_are_told(stand):
     assert (told["value"], told["reference"], told["kind"]) == ("200.50", "100", "jump")
 
 
-@pytest.mark.parametrize("path", ["/signals", "/position_ratios"])
+@pytest.mark.parametrize("path", ["/position_ratios"])
 def test_what_nothing_collects_yet_is_an_empty_page(filled, path):
     page = filled.page(path, instrument=BTC.id)
     assert (page["data"], page["next"], page["stale"]) == ([], None, False)

@@ -34,8 +34,15 @@ def test_the_parts_are_those_of_the_settings(migrated_url):
         assert parts.venues == ("binance_futures", "binance_spot", "kraken", "okx")
         assert "coingecko" in parts.live.sources()
         assert "coincap" not in parts.live.sources()  # needs a key
+        assert parts.computed["derived_metrics"] == timedelta(minutes=5)
         with pytest.raises(StorageUnavailable, match="read-only"), parts.database.transaction() as connection:
             connection.execute(text("DELETE FROM cycles"))
+
+
+def test_the_logs_are_those_of_the_settings_and_the_disk_that_of_the_database(migrated_url, tmp_path):
+    with build_parts(settings(migrated_url, {"logs": {"directory": str(tmp_path)}}), lasting=False) as parts:
+        assert parts.log_folder == tmp_path
+        assert parts.data_folder is None  # not ours: the server is asked
 
 
 @pytest.mark.parametrize(("reserve", "share"), [(5, 0.05), (20, 0.2)])

@@ -13,6 +13,7 @@ from collector.clock import ManualClock
 from collector.config import ApiSettings
 from collector.records import Dataset
 from collector.storage.database import Database
+from collector.storage.findings import Findings
 from collector.storage.writer import Writer
 from tests.conftest import FILLED
 from tests.storage.samples import NOON
@@ -45,7 +46,10 @@ class NoLive:
 class Stand:
     """A database, its writer and a client of the routes above it."""
 
-    def __init__(self, url: str, *, now: datetime = NOW, cadences: Mapping = CADENCES, **settings) -> None:
+    def __init__(
+        self, url: str, *, now: datetime = NOW, cadences: Mapping = CADENCES, more: Mapping | None = None, **settings
+    ) -> None:
+        """`more` are further parts of the API."""
         self.clock = ManualClock(now)
         self.database = Database(url, clock=self.clock)
         self._begin()
@@ -58,6 +62,7 @@ class Stand:
             simulated=True,
             venues=("binance_spot", "okx"),
             cadences=cadences,
+            **(more or {}),
         )
         self.app = FastAPI()
         protection.install(self.app, self.parts)
@@ -77,6 +82,10 @@ class Stand:
 
     def write(self, *batches):
         return self.writer.write(self.cycle, batches)
+
+    def find(self, **tables):
+        """Store rows of the analytics, by table."""
+        return Findings(self.database).store(tables, cycle_id=self.cycle)
 
     def get(self, path: str, **query):
         return self.client.get(f"/api/v1{path}", params={name.rstrip("_"): value for name, value in query.items()})

@@ -23,6 +23,8 @@ from schemathesis.specs.openapi.checks import (
 
 from collector.clock import ManualClock, SystemClock
 from collector.storage.database import Database
+from collector.storage.findings import Findings
+from tests.api.analytics_rows import PORTFOLIO, everything
 from tests.api.fed_stand import fed
 from tests.conftest import NOW
 
@@ -58,6 +60,12 @@ REAL = {
     "from": ["2026-03-11T14:00:00Z", "2026-03-01", 1773239640000],
     "to": ["2026-03-11T14:37:42Z", 1773239640000],
     "format": ["json", "csv", "arrow"],
+    "subject": ["bitcoin", PERP],
+    "portfolio": [PORTFOLIO],
+    "as_of": ["2026-01-31T12:00:00.000Z"],
+    "span": ["15m", "30d"],
+    "measure": ["price", "rsi_14"],
+    "part": ["collector", "okxservice"],
 }
 
 
@@ -70,6 +78,7 @@ def running(cluster, tmp_path_factory):
         fed(database, ManualClock(NOW), tmp_path_factory.mktemp("logs"), symbols=("BTC", "ETH", "DOT", "POL")) as api,
         api.client as client,
     ):
+        Findings(database).store(everything())
         yield api, client
     database.close()
     cluster.drop(url)
@@ -81,7 +90,7 @@ def cursors(client, operations):
     for operation in operations:
         if any(parameter.name == "cursor" for parameter in operation.query):
             query = {parameter.name: REAL[parameter.name][0] for parameter in operation.query if parameter.is_required}
-            answer = client.get(operation.path, params={**query, "limit": 1})
+            answer = client.get(operation.path.format(portfolio=PORTFOLIO), params={**query, "limit": 1})
             assert answer.status_code == 200, (operation.path, answer.text)
             found[operation.path] = answer.json()["next"]
     return {path: cursor for path, cursor in found.items() if cursor}
@@ -98,8 +107,8 @@ def with_real_values(case, second_pages, chance):
     elif chance.random() < 0.5:
         query.pop("cursor", None)  # a made-up one is refused before anything else is looked at
     case.query = query or None
-    if "cycle_id" in (case.path_parameters or {}):
-        case.path_parameters = {"cycle_id": chance.choice(REAL["cycle_id"])}
+    if case.path_parameters:
+        case.path_parameters = {name: chance.choice(REAL[name]) for name in case.path_parameters}
 
 
 def test_requests_made_from_the_document_meet_answers_that_match_it(running):

@@ -98,3 +98,33 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+LISTENS = "import sys\nwith open(sys.argv[1], 'a') as file:\n    file.writelines(sys.stdin)\n    file.write('end')\n"
+
+
+def test_what_it_is_told_reaches_it_and_it_may_finish_that(tmp_path):
+    heard = tmp_path / "heard"
+    with running(LISTENS, str(heard)) as beside:
+        wait_until(lambda: beside.pid, "the process")
+        beside.tell("one")
+        beside.tell("two")
+        beside.finish()
+    assert heard.read_text() == "one\ntwo\nend"
+
+
+def test_one_that_does_not_listen_never_holds_us_up():
+    with running("import time; time.sleep(60)") as beside:
+        wait_until(lambda: beside.pid, "the process")
+        began = CLOCK.monotonic()
+        for _ in range(2000):
+            beside.tell("x" * 100)  # more than a pipe holds
+        assert CLOCK.monotonic() - began < 2
+
+
+def test_there_is_nobody_to_tell_before_its_start_and_after_its_end():
+    beside = running(STAYS)
+    beside.tell("nothing")
+    with beside:
+        wait_until(lambda: beside.pid, "the process")
+    beside.tell("nothing")

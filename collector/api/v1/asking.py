@@ -19,7 +19,7 @@ ALL_LEVELS = 100_000
 _CURSOR = r"^[A-Za-z0-9_-]{8,1900}$"
 _PART = r"[^:,\x00-\x20\x7f]+"
 _INSTRUMENT = re.compile(f"{_PART}:{_PART}-{_PART}:(?:spot|perp|future|index)")
-_INTERVALS: Any = {"enum": [str(interval) for interval in Interval]}
+INTERVALS: Any = {"enum": [str(interval) for interval in Interval]}
 _DIGITS = re.compile(r"(-?\d{1,16})(?:\.0{1,9})?")
 
 
@@ -55,20 +55,22 @@ class Timed(Paged):
     order: Literal["newest", "oldest"] | None = Field(None, description="Which rows come first; else as described")
 
 
-def _instrument() -> Any:
+def one_instrument(default: Any = ...) -> Any:
+    """Return the field of one canonical id."""
     pattern: Any = {"pattern": f"^{_INSTRUMENT.pattern}$"}
     told = "Canonical id, as okx:BTC-USDT:perp"
-    return Field(description=told, examples=["okx:BTC-USDT:perp"], json_schema_extra=pattern)
+    return Field(default, description=told, examples=["okx:BTC-USDT:perp"], json_schema_extra=pattern)
 
 
-def _instruments() -> Any:
+def many_instruments() -> Any:
+    """Return the field of a list of canonical ids."""
     pattern: Any = {"pattern": f"^{_INSTRUMENT.pattern}(,{_INSTRUMENT.pattern})*$"}
     told = "Canonical ids, separated by commas, at most 200, as okx:BTC-USDT:perp"
     return Field(None, description=told, examples=["okx:BTC-USDT:perp"], json_schema_extra=pattern)
 
 
 def _interval() -> Any:
-    return Field(description="Length of the bars", examples=["1h"], json_schema_extra=_INTERVALS)
+    return Field(description="Length of the bars", examples=["1h"], json_schema_extra=INTERVALS)
 
 
 def _columns_of_indicators() -> Any:
@@ -81,7 +83,7 @@ def _columns_of_indicators() -> Any:
 class OfInstrument(Timed):
     """The rows of one instrument, the newest first."""
 
-    instrument: Word = _instrument()
+    instrument: Word = one_instrument()
     source: Word | None = Field(None, description="Only rows that it gave")
 
 
@@ -100,7 +102,7 @@ class Bars(OfInstrument):
 class Indicators(Timed):
     """The indicators of one series."""
 
-    instrument: Word = _instrument()
+    instrument: Word = one_instrument()
     interval: Word = _interval()
     columns: Words | None = _columns_of_indicators()
 
@@ -108,7 +110,7 @@ class Indicators(Timed):
 class Newest(Paged):
     """The newest row of each instrument, by name."""
 
-    instrument: Words | None = _instruments()
+    instrument: Words | None = many_instruments()
     venue: Word | None = Field(None, description="Only instruments of this venue", examples=["okx"])
     base: Word | None = Field(None, description="Only instruments of this base", examples=["BTC"])
     quote: Word | None = Field(None, description="Only instruments of this quote", examples=["USDT"])
@@ -210,10 +212,10 @@ class Rejects(OfSource):
 class Series(Paged):
     """Series and what is held of them."""
 
-    instrument: Words | None = _instruments()
+    instrument: Words | None = many_instruments()
     venue: Word | None = Field(None, description="Only series of this venue")
     dataset: Literal["candles", "funding"] | None = Field(None, description="Bars or funding payments")
-    interval: Word | None = Field(None, description="Length of the bars", json_schema_extra=_INTERVALS)
+    interval: Word | None = Field(None, description="Length of the bars", json_schema_extra=INTERVALS)
 
 
 class Windows(Series):
@@ -285,8 +287,11 @@ def ask_of(topic: Topic, query: Paged, most_rows: int) -> Ask:
 def moment_of(query: Paged, name: str) -> datetime | None:
     """Return a moment from ISO 8601 (UTC where it names no offset) or from milliseconds since the epoch."""
     value = getattr(query, "from_" if name == "from" else name, None)
-    if value is None:
-        return None
+    return None if value is None else moment(value, name)
+
+
+def moment(value: str, name: str) -> datetime:
+    """Return the moment that a parameter names; INVALID_PARAMETER when it names none."""
     try:
         millis = _DIGITS.fullmatch(value)
         found = from_millis(int(millis[1])) if millis else datetime.fromisoformat(value.replace(" ", "+"))

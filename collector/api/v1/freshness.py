@@ -23,6 +23,18 @@ PERIODS = {
     Dataset.SENTIMENT: timedelta(days=1),
 }
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_DAY = timedelta(days=1)
+# How often there is a new row of what is computed, unless the settings say otherwise.
+COMPUTED: Mapping[str, timedelta] = {
+    "trends": _DAY,
+    "breadth": _DAY,
+    "factor_returns": _DAY,
+    "derived_metrics": UNKNOWN,
+    "asset_views": _DAY,
+    "portfolio_runs": _DAY,
+    "portfolio_weights": _DAY,
+    "paper_equity": _DAY,
+}
 
 
 def collected_every(settings: Settings) -> dict[tuple[str, Dataset], timedelta]:
@@ -36,8 +48,30 @@ def collected_every(settings: Settings) -> dict[tuple[str, Dataset], timedelta]:
     }
 
 
+def computed_every(settings: Settings) -> dict[str, timedelta]:
+    """Return how often there is a new row of the tables of COMPUTED, where that depends on the settings."""
+    part = settings.analytics
+    cadence = settings.cadences[part.derived.cadence or next(iter(settings.cadences))]
+    return {
+        "derived_metrics": max(_length(cadence), timedelta(minutes=1)),
+        "asset_views": min(interval.width for interval in part.signals.intervals),
+        **dict.fromkeys(("portfolio_runs", "portfolio_weights"), part.portfolio.every),
+    }
+
+
 def _length(cadence: CadenceSettings) -> timedelta:
     return cadence.every if cadence.cron is None and cadence.every is not None else cron_turns(cadence.cron or "")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """When rows of what is computed every so often are stale."""
+
+    every: timedelta
+
+    def latest(self, _sources: Collection[str], until: datetime) -> datetime:
+        """Return the time that a row must reach to be fresh at `until`."""
+        return until - 2 * self.every if until - BEGINNING > 2 * self.every else BEGINNING
 
 
 @dataclass(frozen=True, slots=True)

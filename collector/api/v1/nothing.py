@@ -13,7 +13,6 @@ from collector.api.v1.schemas import AnyRow, page_model, responses_of
 
 EMPTY = {
     "/position_ratios": "Long and short accounts: nothing collects them yet",
-    "/signals": "Trading signals: nothing computes them yet",
 }
 
 

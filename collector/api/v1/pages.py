@@ -1,6 +1,6 @@
 """From a client's parameters to a page: the one way that every table is read and told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from collector.api.parts import Parts
 from collector.api.v1 import cursors
 from collector.api.v1.asking import Paged, ask_of, refused
 from collector.api.v1.formats import Answer, response
-from collector.api.v1.freshness import BEGINNING, Expected
+from collector.api.v1.freshness import BEGINNING, COMPUTED, Computed, Expected
 from collector.clock import iso
 from collector.errors import ConfigError, StorageError
 from collector.records import Interval
@@ -22,6 +22,7 @@ US = "collector"  # the source of what the collector says itself
 STALE = Column(name="stale", form=Form.FLAG, sql="", comment="older than twice the time after which a new one is due")
 RETRY_AFTER_S = 5
 _LISTS = {"instrument": "/api/v1/instruments", "asset_id": "/api/v1/assets", "cycle_id": "/api/v1/cycles"}
+Check = Callable[["Pages", Page, Ask], None]
 AWAY = (StorageError, ConfigError)  # the second: a database or table that is not there, or is not ours to read
 
 
@@ -32,11 +33,18 @@ class Pages:
         self.parts = parts
         self._serving = Serving(parts.database)
 
-    def answer(self, topic: Topic, query: Paged, request: Request, **fixed: Any) -> Response:
-        """Return a page of a topic; `fixed` are values that its columns read."""
+    def answer(
+        self, topic: Topic, query: Paged, request: Request, *, check: Check | None = None, **fixed: Any
+    ) -> Response:
+        """Return a page of a topic; `fixed` are values that it reads beside its filters, `check` refuses names.
+
+        A fixed `moment` of None is the newest one; the pages after the first stay at that of the first.
+        """
         asked = ask_of(topic, query, self.parts.settings.page_rows)
         mark = cursors.mark_of(topic, asked.filters, newest_first=bool(asked.newest_first))
         after = None if query.cursor is None else cursors.decode(query.cursor, mark, topic.keys)
+        if after and "moment" in fixed:
+            fixed["moment"] = _same_moment(str(after[0]), fixed["moment"])
         asked = Ask(
             limit=asked.limit,
             filters={**asked.filters, **fixed},
@@ -50,6 +58,8 @@ class Pages:
         )
         page = self.read(topic, asked)
         self._refuse_unknown(page, asked)
+        if check is not None:
+            check(self, page, asked)
         cursor = None if page.last_key is None else cursors.encode(mark, page.last_key)
         return self.tell(topic, page, asked, query.format, request, cursor=cursor)
 
@@ -62,13 +72,17 @@ class Pages:
 
     def refuse_unknown(self, kind: str, names: Sequence[str]) -> None:
         """Raise NOT_FOUND for a name that was never stored; `kind` is instrument, asset_id or cycle_id."""
-        try:
-            strangers = unknown(self.parts.database, kind, names) if names else []
-        except AWAY as error:
-            raise unavailable() from error
+        strangers = self.strangers(kind, names)
         if strangers:
             told = f"{kind}: {strangers[0]} is not known; see {_LISTS[kind]}"
             raise ApiError(Code.NOT_FOUND, told, details={kind: strangers})
+
+    def strangers(self, kind: str, names: Sequence[str]) -> list[str]:
+        """Return those of the names that were never stored."""
+        try:
+            return unknown(self.parts.database, kind, names) if names else []
+        except AWAY as error:
+            raise unavailable() from error
 
     def refuse_stranger(self, kind: str, name: str | None) -> None:
         """Raise INVALID_PARAMETER for a source or venue that is none."""
@@ -114,11 +128,22 @@ class Pages:
         )
         return response(told, form, request)
 
-    def _expected(self, topic: Topic, asked: Ask) -> Expected | None:
+    def _expected(self, topic: Topic, asked: Ask) -> Expected | Computed | None:
+        table = topic.name.removeprefix("latest ")
+        if table in COMPUTED:
+            return Computed(self.parts.computed.get(table, COMPUTED[table]))
         if topic.dataset is None:
             return None
         interval = Interval(asked.filters["interval"]) if topic.bars else None
         return Expected(self.parts.cadences, topic.dataset, interval)
+
+
+def _same_moment(place: str, wanted: datetime | None) -> datetime:
+    """Return the moment that a cursor is about; it must be the wanted one."""
+    moment = datetime.fromisoformat(place)
+    if wanted is not None and wanted != moment:
+        raise refused("cursor", "belongs to another day")
+    return moment
 
 
 def _seen(page: Page, kind: str) -> set[str]:
@@ -164,7 +189,13 @@ def moment_of(value: datetime | str) -> datetime:
 
 
 def _is_stale(
-    expected: Expected, newest: datetime | None, sources: Sequence[str], asked: Ask, now: datetime, *, full: bool
+    expected: Expected | Computed,
+    newest: datetime | None,
+    sources: Sequence[str],
+    asked: Ask,
+    now: datetime,
+    *,
+    full: bool,
 ) -> bool:
     if full and not asked.newest_first:
         return False  # the page ends because it is full
@@ -174,6 +205,8 @@ def _is_stale(
     due = expected.latest(sources, min(ends))
     if newest is not None:
         return newest < due
+    if isinstance(expected, Computed):
+        return False  # nobody can say that there should be some: it may lack history, or its packages
     return asked.after is None and (asked.since is None or asked.since < due)
 
 
@@ -184,7 +217,9 @@ def _place(value: str | int, now: datetime) -> datetime:
         return now  # ordered by a name
 
 
-def _each_stale(topic: Topic, page: Page, expected: Expected, now: datetime, width: timedelta) -> list[tuple[Any, ...]]:
+def _each_stale(
+    topic: Topic, page: Page, expected: Expected | Computed, now: datetime, width: timedelta
+) -> list[tuple[Any, ...]]:
     """Return the rows with whether each is stale: a source that is well must not hide one that is not."""
     names = [column.name for column in page.columns]
     at = names.index(topic.as_of)

@@ -1,6 +1,6 @@
 """The addresses of the stored tables, each with its topic and its parameters, in one list."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from collector.api.v1 import asking
 from collector.api.v1.pages import STALE, Pages
 from collector.api.v1.schemas import example_of, page_model, responses_of, row_model
 from collector.storage import serving
-from collector.storage.serving import Topic
+from collector.storage.serving import Ask, Page, Topic
 
 LOST_OVER = timedelta(days=7)  # as the command `gaps` looks back
 
@@ -25,6 +25,10 @@ class Route:
     topic: Topic
     query: type[asking.Paged]
     summary: str
+    told: str = ""  # about the order of the rows, where the topic does not tell
+    of_one: Topic | None = None  # read when an instrument is named
+    fixed: Callable[[Any, datetime], dict[str, Any]] | None = None  # what its columns read beside its filters
+    check: Callable[[Pages, Page, Ask], None] | None = None  # refuses names that are none
 
 
 ROUTES = (
@@ -84,7 +88,12 @@ ROUTES = (
 
 def add(router: APIRouter, pages: Pages) -> None:
     """Add every address of the list."""
-    for route in ROUTES:
+    add_all(router, pages, ROUTES)
+
+
+def add_all(router: APIRouter, pages: Pages, routes: Iterable[Route]) -> None:
+    """Add addresses."""
+    for route in routes:
         columns = [*route.topic.columns, *([STALE] if route.topic.latest else [])]
         name = title(route.path)
         row = row_model(f"{name}Row", columns, chosen=route.topic.chosen)
@@ -93,7 +102,7 @@ def add(router: APIRouter, pages: Pages) -> None:
             _endpoint(route, pages),
             name=f"v1{name}",
             summary=route.summary,
-            description=_description(route.topic),
+            description=route.told or _description(route.topic),
             response_model=page_model(f"{name}Page", row),
             responses=responses_of(example_of(columns)),
         )
@@ -113,10 +122,13 @@ def _description(topic: Topic) -> str:
 
 
 def _endpoint(route: Route, pages: Pages) -> Callable[..., Response]:
-    topic, query_model = route.topic, with_limit(route.query, pages, route.topic.most_rows)
+    query_model = with_limit(route.query, pages, route.topic.most_rows)
 
     def endpoint(query: Any, request: Request) -> Response:
-        return pages.answer(topic, query, request, **fixed_values(topic, query, pages.parts.clock.now()))
+        now = pages.parts.clock.now()
+        topic = route.of_one if route.of_one and query.instrument is not None else route.topic
+        fixed = route.fixed(query, now) if route.fixed else fixed_values(topic, query, now)
+        return pages.answer(topic, query, request, check=route.check, **fixed)
 
     endpoint.__annotations__["query"] = Annotated[query_model, Query()]
     return endpoint

@@ -160,6 +160,7 @@ SIGNAL_REVISIONS = Table(
     text("inputs_hash", "fingerprint of the values used today", null=True),
     *_computed(),
     PrimaryKeyConstraint("instrument_id", "interval", "name", "parameter_hash", "version", "bar_end", "revision"),
+    Index("ix_signal_revisions_bar_end", "bar_end"),
     comment="Signals that would be given otherwise today, because their inputs were corrected",
 )
 

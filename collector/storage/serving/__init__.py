@@ -4,6 +4,8 @@ A page is found by its place in an index, never by an offset: rows that are writ
 the next page nor push one out.
 """
 
+from collector.storage.serving import analytics
+from collector.storage.serving.disk import DiskUse, TableUse, disk_use, server_folder
 from collector.storage.serving.known import NAMED, unknown, unknown_symbols
 from collector.storage.serving.listings import ASSET_DETAILS, ASSETS, INSTRUMENTS, LISTING_CHANGES
 from collector.storage.serving.markets import (
@@ -91,11 +93,16 @@ __all__ = [
     "TICKERS",
     "Ask",
     "Column",
+    "DiskUse",
     "Form",
     "Key",
     "Page",
     "Serving",
+    "TableUse",
     "Topic",
+    "analytics",
+    "disk_use",
+    "server_folder",
     "unknown",
     "unknown_symbols",
 ]

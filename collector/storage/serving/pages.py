@@ -107,12 +107,12 @@ def _times(topic: Topic, ask: Ask, values: dict[str, Any]) -> list[str]:
 def _beyond(
     keys: Sequence[Key], after: Sequence[str | int], values: dict[str, Any], *, newest_first: bool
 ) -> list[str]:
-    """Return the conditions for what lies behind a place; the first also tells which months need not be looked at."""
+    """Return the conditions for what lies behind a place; the first also tells what need not be looked at."""
     values |= {f"after_{number}": value for number, value in enumerate(after)}
     bound = [f"%(after_{number})s::{_CASTS[key.form]}" for number, key in enumerate(keys)]
     sign = "<" if newest_first else ">"
     beyond = f"({', '.join(key.sql for key in keys)}) {sign} ({', '.join(bound)})"
-    if len(keys) > 1 and keys[0].form is Form.MOMENT:
+    if len(keys) > 1:
         return [f"{keys[0].sql} {sign}= {bound[0]}", beyond]
     return [beyond]
 
