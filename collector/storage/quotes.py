@@ -17,6 +17,7 @@ from collector.records import CycleState, Dataset, GlobalMarket, Instrument, Int
 from collector.storage.database import Database
 from collector.storage.stored import StoredAsset
 
+LOOKED_BACK = 20  # cycles, for how each source fared in the newest that asked it
 NEWEST_WITHIN = timedelta(days=30)  # rows older than this do not count as the newest of their dataset
 
 
@@ -147,6 +148,14 @@ class Quotes:
         rows = self._rows("read good jobs", _LAST_GOOD, sources=list(sources), datasets=datasets, since=since)
         return {row["source"]: row["at"] for row in rows}
 
+    def failing(self, sources: Collection[str], since: datetime) -> dict[str, str]:
+        """Return why each source failed of which, in the newest ended cycle that asked it, no job ended well.
+
+        Cycles from before `since` do not count; sources that did not fail are left out.
+        """
+        rows = self._rows("read failing sources", _FAILING, sources=list(sources), since=since, cycles=LOOKED_BACK)
+        return {row["source"]: row["error"] or "no answer to the last calls" for row in rows}
+
     def newest_rows(self, now: datetime) -> dict[str, datetime]:
         """Return the time of the newest observation of each market table, of what is followed.
 
@@ -238,6 +247,17 @@ _LAST_GOOD = """
     CROSS JOIN unnest(CAST(:datasets AS text[])) AS d(dataset)
     CROSS JOIN LATERAL (SELECT finished_at FROM jobs WHERE source = s.source AND dataset = d.dataset AND state = 'ok'
         AND finished_at >= :since ORDER BY finished_at DESC LIMIT 1) j GROUP BY 1
+"""
+_FAILING = """
+    SELECT source, error FROM (
+        SELECT DISTINCT ON (s.source) s.source, s.jobs_ok, s.errors ->> 0 AS error
+        FROM (SELECT cycle_id, report FROM cycles WHERE started_at >= :since AND finished_at IS NOT NULL
+            ORDER BY cycle_id DESC LIMIT :cycles) c
+        CROSS JOIN LATERAL jsonb_to_recordset(c.report -> 'sources')
+            AS s(source text, jobs_ok integer, jobs_failed integer, errors jsonb)
+        WHERE s.source = ANY(CAST(:sources AS text[])) AND s.jobs_ok + s.jobs_failed > 0
+        ORDER BY s.source, c.cycle_id DESC
+    ) newest WHERE jobs_ok = 0
 """
 _BY_INSTRUMENT = ("tickers", "mark_prices", "order_books", "open_interest", "funding_forecasts")
 _NEWEST = " UNION ALL ".join(

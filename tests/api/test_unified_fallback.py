@@ -12,9 +12,10 @@ import pytest
 from collector import providers
 from collector.api.live import LiveProviders
 from collector.clock import SystemClock
-from collector.records import Dataset, Interval
+from collector.records import CycleReport, CycleState, Dataset, Interval, SourceReport
 from collector.simulator import Fault, Faults
 from collector.storage.database import Database
+from collector.storage.writer import Writer
 from tests.api.unified_stand import Counting, Stock, application, bar, client_of, live_on, opens_before
 from tests.unit.cycle_rig import frozen_market, listed, perpetual, settings_of
 
@@ -176,6 +177,33 @@ def test_what_the_collector_had_since_the_failure_makes_a_provider_online(databa
         told = client.get("/api/health").json()
         (kraken,) = told["providers"]
         assert (kraken["status"], kraken["reason"], told["status"]) == ("online", None, "healthy")
+
+
+def ended(database, at, *sources):
+    """Store a cycle that ended with these parts."""
+    writer = Writer(database)
+    number = writer.begin_cycle("market", at, instance="test:1", folder="f", simulated=True)
+    moments = {"started_at": at, "finished_at": at + timedelta(seconds=1)}
+    report = CycleReport(cycle_id=number, cadence="market", state=CycleState.PARTIAL, sources=sources, **moments)
+    writer.finish_cycle(report)
+
+
+def test_a_provider_that_gave_the_collector_nothing_is_degraded_until_it_gives_something(database, clock):
+    failed = SourceReport(source="kraken", jobs_failed=40, jobs_skipped=90, errors=("HTTP 503", "no answer"))
+    with frozen_market(clock) as simulator, live_on(simulator, clock, names=("kraken", "okx")) as live:
+        client = client_of(application(database, live, clock))
+        ended(database, clock.now(), failed, SourceReport(source="okx", jobs_ok=1, jobs_failed=39))
+        told = client.get("/api/health").json()
+        by_name = {item["name"]: (item["status"], item["reason"]) for item in told["providers"]}
+        assert by_name == {"kraken": ("degraded", "HTTP 503"), "okx": ("online", None)}
+        assert told["status"] == "degraded"
+        clock.advance(6)
+        ended(database, clock.now(), SourceReport(source="okx", jobs_ok=40))  # kraken was not asked: nothing new of it
+        clock.advance(6)
+        assert states(client)["kraken"] == "degraded"
+        ended(database, clock.now(), SourceReport(source="kraken", jobs_ok=1, jobs_failed=3))
+        clock.advance(6)
+        assert states(client)["kraken"] == "online"
 
 
 def test_what_the_collector_had_does_not_lift_a_pause(database, clock):

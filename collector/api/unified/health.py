@@ -1,6 +1,7 @@
 """GET /api/health: whether answers can be given, and how old what is stored is; answers with everything else down.
 
-A provider whose calls from here failed is online all the same once the collector stored something of it since.
+A provider whose calls from here failed is online all the same once the collector stored something of it since; one
+that gave the collector nothing when it was last asked is degraded, however its calls from here fared.
 healthy: the database answers, the last cycle did not fail, and every provider is online. unhealthy: neither the
 database nor any provider can be asked. degraded: anything between.
 """
@@ -31,6 +32,7 @@ class _Looked:
     cycle: LastCycle | None
     newest: dict[str, datetime]
     good: Mapping[str, datetime] = field(default_factory=dict)  # when the collector last had something of a source
+    failing: Mapping[str, str] = field(default_factory=dict)  # why it had nothing when it last asked
 
 
 class HealthReport:
@@ -47,7 +49,8 @@ class HealthReport:
         """Return the body of the answer."""
         looked = self._look()
         providers = {
-            name: _as_seen(health, looked.good.get(name)) for name, health in self._parts.live.health().items()
+            name: _as_seen(health, looked.good.get(name), looked.failing.get(name))
+            for name, health in self._parts.live.health().items()
         }
         now, stats = self._parts.clock.now(), answers.stats()
         cycle = looked.cycle
@@ -75,8 +78,14 @@ class HealthReport:
         now = self._parts.clock.now()
 
         def read(quotes: Quotes) -> _Looked:
-            good = quotes.last_good(self._parts.live.sources(), now - GOOD_WITHIN)
-            return _Looked(reason=None, cycle=quotes.last_cycle(), newest=quotes.newest_rows(now), good=good)
+            sources, since = self._parts.live.sources(), now - GOOD_WITHIN
+            return _Looked(
+                reason=None,
+                cycle=quotes.last_cycle(),
+                newest=quotes.newest_rows(now),
+                good=quotes.last_good(sources, since),
+                failing=quotes.failing(sources, since),
+            )
 
         try:
             return self._stored.read(read)
@@ -84,8 +93,10 @@ class HealthReport:
             return _Looked(reason=str(error), cycle=None, newest={})
 
 
-def _as_seen(health: Health, good_at: datetime | None) -> Health:
-    """Return how a provider is when the collector had something of it at a moment; None when it had nothing."""
+def _as_seen(health: Health, good_at: datetime | None, failing: str | None) -> Health:
+    """Return how a provider is, when the collector had something of it at a moment, or nothing when it last asked."""
+    if failing is not None:
+        return replace(health, status="degraded", reason=failing) if health.status == "online" else health
     if health.failed_at is None or good_at is None or good_at.timestamp() <= health.failed_at:
         return health
     return replace(health, status="online", reason="")
