@@ -122,7 +122,7 @@ class Past:
             """,
             names=list(windows),
             interval=str(interval),
-            known=max(known, datetime(1, 1, 2, tzinfo=UTC)),  # what the server's time zone arithmetic still takes
+            known=_server_time(known),
         )
         for row in rows:
             window = windows[row["subject"]]
@@ -190,13 +190,28 @@ class Past:
             as_of=as_of,
         )
 
-    def funding(self, names: Collection[str], *, since: datetime, as_of: datetime) -> Observations:
-        """Return the settled funding rates of a time; of several sources the venue's own, then the newest answer."""
+    def funding(
+        self, names: Collection[str], *, since: datetime, as_of: datetime, known: datetime | None = None
+    ) -> Observations:
+        """Return the settled funding rates of a time, with the values known at `known` (None: today).
+
+        Of several sources the venue's own counts, then the newest answer.
+        """
         return self._observations(
             """
+            WITH undone AS MATERIALIZED (
+                SELECT DISTINCT ON (subject, key) subject, (key ->> 'funding_time')::timestamptz AS funding_time,
+                    key ->> 'source' AS source, key ->> 'rate_type' AS rate_type, (old ->> 'rate')::float8 AS rate
+                FROM revisions
+                WHERE table_name = 'funding_rates' AND subject = ANY(:names) AND old ->> 'rate' IS NOT NULL
+                  AND detected_at > :known
+                ORDER BY subject, key, revision_id
+            )
             SELECT DISTINCT ON (i.instrument, f.funding_time) f.funding_time AS at, i.instrument,
-                f.rate::float8 AS value
+                coalesce(u.rate, f.rate::float8) AS value
             FROM funding_rates f JOIN instruments i USING (instrument_id)
+            LEFT JOIN undone u ON u.subject = i.instrument AND u.funding_time = f.funding_time
+              AND u.source = f.source AND u.rate_type = f.rate_type
             WHERE i.instrument = ANY(:names) AND f.funding_time > :since AND f.funding_time <= :as_of
               AND f.rate_type = 'regular'
             ORDER BY i.instrument, f.funding_time, f.source = i.venue DESC, f.received_at DESC, f.source
@@ -204,6 +219,7 @@ class Past:
             names=list(names),
             since=since,
             as_of=as_of,
+            known=_server_time(datetime.max.replace(tzinfo=UTC) if known is None else known),
         )
 
     def _observations(self, query: str, **values: Any) -> Observations:
@@ -286,13 +302,11 @@ class Past:
             SELECT i.instrument, s.instrument_id, s.interval, s.name, s.parameter_hash, s.version, s.bar_end, s.kind,
                 s.direction
             FROM signals s JOIN instruments i USING (instrument_id)
-            LEFT JOIN (
-                SELECT instrument_id, interval, name, parameter_hash, version, bar_end, count(*) AS outcomes
-                FROM signal_outcomes WHERE status = 'done' AND bar_end > :since AND bar_end <= :as_of
-                GROUP BY 1, 2, 3, 4, 5, 6
-            ) o USING (instrument_id, interval, name, parameter_hash, version, bar_end)
             WHERE s.bar_end > :since AND s.bar_end <= :as_of AND s.interval = :interval
-              AND coalesce(o.outcomes, 0) < :horizons
+              AND (SELECT count(*) FROM signal_outcomes o
+                   WHERE o.instrument_id = s.instrument_id AND o.interval = s.interval AND o.name = s.name
+                     AND o.parameter_hash = s.parameter_hash AND o.version = s.version AND o.bar_end = s.bar_end
+                     AND o.status = 'done') < :horizons
             ORDER BY s.bar_end, i.instrument, s.name, s.parameter_hash
             """,
             since=since,
@@ -366,3 +380,8 @@ class Past:
             portfolio=portfolio,
             as_of=as_of,
         )
+
+
+def _server_time(moment: datetime) -> datetime:
+    """Return a moment that the server's time zone arithmetic still takes."""
+    return min(max(moment, datetime(1, 1, 2, tzinfo=UTC)), datetime(9999, 12, 30, tzinfo=UTC))

@@ -12,7 +12,7 @@ from collector.analytics.portfolio_terms import DEFAULT_EXCLUDED, Portfolio, Por
 from collector.config import AnalyticsSettings, PortfolioSettings
 from collector.records import Interval
 from collector.storage.past import Past
-from collector.studies.prices import CAPS_SOURCE, asset_prices
+from collector.studies.prices import CAPS_SOURCE, asset_prices, start_of_day
 from collector.studies.rows import Found, rows
 
 DAY = timedelta(days=1)
@@ -20,6 +20,7 @@ CAPS_WITHIN = 2 * DAY  # an older market cap is not today's
 VIEWS_WITHIN = 2 * DAY
 WEIGHTS_WITHIN = 400 * DAY
 OK = "ok"
+AGAIN = timedelta(hours=1)  # after a refusal: what was missing may have come
 
 
 def portfolio_parameters(settings: PortfolioSettings) -> PortfolioParameters:
@@ -48,12 +49,18 @@ class PortfolioStudy:
         self._parameters = portfolio_parameters(settings.portfolio)
 
     def make(self, now: datetime) -> Found:
-        """Return the portfolio of the newest closed day, or why there is none; nothing when it was made before."""
+        """Return the portfolio of the newest closed day, or why there is none; nothing when it is not due.
+
+        It is due `every` days after the day of the last one, and `AGAIN` after a refusal.
+        """
         newest = max((item.last for item in self._past.series(Interval.D1)), default=None)
         if newest is None:
             return {}
-        last = self._past.newest("portfolio_runs", "as_of", portfolio=self._settings.name, state=OK)
-        if last is not None and last >= newest + DAY and newest + 2 * DAY - last < self._settings.every + DAY:
+        made = self._past.newest("portfolio_runs", "as_of", portfolio=self._settings.name, state=OK)
+        tried = self._past.newest("portfolio_runs", "as_of", portfolio=self._settings.name)
+        if made is not None and newest + DAY < start_of_day(made) + self._settings.every:
+            return {}
+        if tried is not None and tried != made and now - tried < AGAIN:
             return {}
         return self.rows_of(self.portfolio(now))
 

@@ -139,16 +139,16 @@ class SignalStudy:
         names = [item.instrument for item in series]
         windows = self._past.bars(names, interval, since=loaded, as_of=as_of, known=known)
         panel = bar_panel(windows, interval)
-        funding = self._funding(panel, interval, as_of)
+        funding = self._funding(panel, interval, as_of, known)
         return Told(read_signals(panel, self._parameters, funding=funding, since=since), series)
 
-    def _funding(self, panel: BarPanel, interval: Interval, as_of: datetime) -> pd.DataFrame | None:
+    def _funding(self, panel: BarPanel, interval: Interval, as_of: datetime, known: datetime) -> pd.DataFrame | None:
         names = [name for name in panel.close.columns if name.endswith(":perp")]
         needed = settlements_needed(self._parameters)
         if not names or not needed or not len(panel.close.index):
             return None
         since = panel.close.index[0].to_pydatetime() - interval.width - needed * pd.Timedelta(hours=SETTLED_HOURS)
-        found = self._past.funding(names, since=since, as_of=as_of)
+        found = self._past.funding(names, since=since, as_of=as_of, known=known)
         return grid(found.times, found.subjects, found.values) if len(found.values) else None
 
     def _revisions(self, reading: Reading, interval: Interval) -> list[Revision]:

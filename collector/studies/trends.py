@@ -16,6 +16,10 @@ from collector.studies.rows import Found, rows
 
 DAY = timedelta(days=1)
 BITCOIN = "bitcoin"
+FACTORS = FactorParameters()
+FACTOR_DAYS = FACTORS.exposure_days + max(
+    FACTORS.momentum_days + FACTORS.momentum_skip, FACTORS.volatility_days, FACTORS.liquidity_days
+)
 
 
 class TrendStudy:
@@ -52,7 +56,7 @@ class TrendStudy:
     def trends(self, as_of: datetime, *, known: datetime | None = None) -> Found:
         """Return the rows as of a moment, with the values known at `known` (None: at that moment)."""
         known = known or as_of
-        since = as_of - (2 * max(self._windows.values()) + self._parameters.sma_slow + 2) * DAY
+        since = as_of - (max(2 * max(self._windows.values()) + self._parameters.sma_slow, FACTOR_DAYS) + 2) * DAY
         prices = asset_prices(self._past, self._venues, since=since, as_of=as_of, known=known)
         closes = prices.bars.close
         caps = _aligned(daily_caps(self._past, since=since, as_of=as_of), closes)
@@ -73,7 +77,7 @@ class TrendStudy:
         found = {"trends": rows(told), "breadth": rows(self._breadth(prices))}
         if len(closes.index):
             returns = self._factors(prices, caps)
-            betas = rows(exposures(closes, returns, FactorParameters()))
+            betas = rows(exposures(closes, returns, FACTORS))
             found["factor_returns"] = rows(returns)
             found["factor_exposures"] = [{**row, "asset_id": row.pop("asset")} for row in map(dict, betas)]
         return found
@@ -96,7 +100,7 @@ class TrendStudy:
         """Return the factors of the days since the first market cap is known."""
         closes = prices.bars.close
         traded = prices.bars.volume * closes  # of the asset's own instrument, in dollars
-        told = factor_returns(closes, caps, traded, FactorParameters())
+        told = factor_returns(closes, caps, traded, FACTORS)
         first = caps.dropna(how="all").index.min()
         return [row for row in told if first is not pd.NaT and row.day > first]
 
