@@ -17,7 +17,7 @@ from collector.exits import DEFECT, LOCKED, NOT_ALL_WELL, OK, USAGE
 __all__ = ["DEFECT", "LOCKED", "NOT_ALL_WELL", "OK", "USAGE", "build_parser", "main"]
 
 
-STRATEGIES = ("ema_cross", "momentum", "cap_weighted", "hold", "black_litterman")
+STRATEGIES = ("ema_cross", "ema_fitted", "momentum", "cap_weighted", "hold", "black_litterman")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -228,7 +228,10 @@ def _add_backtest(commands: Any) -> None:
     command.add_argument("--interval", choices=("1h", "4h", "1d"), default="1d", help="bars (default 1d)")
     command.add_argument("--assets", nargs="+", default=[], metavar="ASSET", help="these instead of the largest")
     command.add_argument("--perpetuals", action="store_true", help="perpetuals with their funding instead of spot")
-    command.add_argument("--pairs", default="12/26", metavar="F/S", help="ema_cross: averages (default 12/26)")
+    command.add_argument("--pairs", default="", metavar="F/S", help="ema_cross, ema_fitted: averages")
+    command.add_argument(
+        "--walk-forward", default="180/30", metavar="N/M", help="ema_fitted: choose on N bars, every M (default 180/30)"
+    )
     command.add_argument("--lookback", type=_whole(1), default=28, metavar="N", help="momentum: bars (default 28)")
     command.add_argument("--winners", type=_whole(1), default=5, metavar="N", help="momentum: assets (default 5)")
     command.add_argument("--rebalance", choices=("bar", "1d", "1w", "1M", "once"), default="1w", help="default 1w")

@@ -14,9 +14,9 @@ from typing import Any
 from collector import status
 from collector.analytics.backtest.engine import backtest as played
 from collector.analytics.backtest.market import Market
-from collector.analytics.backtest.parameters import BacktestParameters
+from collector.analytics.backtest.parameters import BacktestParameters, WalkForward
 from collector.analytics.backtest.result import BacktestResult
-from collector.analytics.backtest.strategies import CapWeighted, EmaCross, Hold, Momentum, Strategy
+from collector.analytics.backtest.strategies import CapWeighted, EmaCross, FittedCross, Hold, Momentum, Strategy
 from collector.analytics.backtest.sweep import SweepRow, sweep
 from collector.cli_analytics import Column, looking, number, packages_missing, percent, share, show, signed, word
 from collector.cli_coverage import Screen
@@ -72,6 +72,7 @@ def backtest(settings: Settings, arguments: argparse.Namespace) -> int:
         rebalance=arguments.rebalance,
         minimum_coverage=arguments.minimum_coverage,
         on_holes=arguments.on_holes,
+        walk_forward=_walk_forward(arguments) if arguments.strategy == "ema_fitted" else None,
     )
     result = played(market, strategy, parameters)
     told = strategy.told() if isinstance(strategy, BlackLitterman) else []
@@ -85,6 +86,14 @@ def backtest(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.report:
         _write_report(result, arguments.report, settings)
     return OK
+
+
+def _walk_forward(arguments: argparse.Namespace) -> WalkForward:
+    try:
+        train, step = (int(word) for word in arguments.walk_forward.split("/"))
+    except ValueError:
+        raise ConfigError(f"--walk-forward: {arguments.walk_forward!r} is not N/M bars; write 180/30") from None
+    return WalkForward(train=train, step=step)
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
@@ -115,7 +124,10 @@ def _day(option: str, text: str) -> datetime:
 
 def _strategy(settings: Settings, arguments: argparse.Namespace) -> Strategy:
     if arguments.strategy == "ema_cross":
-        return EmaCross(pairs=_pairs(arguments.pairs))
+        return EmaCross(pairs=_pairs("--pairs", arguments.pairs or "12/26"))
+    if arguments.strategy == "ema_fitted":
+        pairs = _pairs("--pairs", arguments.pairs or "5/20,10/30,12/26,20/50,50/100")
+        return FittedCross(pairs=pairs, fee=arguments.fee, slippage_bps=arguments.slippage_bps)
     if arguments.strategy == "momentum":
         return Momentum(lookback=arguments.lookback, top=arguments.winners)
     if arguments.strategy == "cap_weighted":
@@ -134,11 +146,11 @@ def _strategy(settings: Settings, arguments: argparse.Namespace) -> Strategy:
     return BlackLitterman(build_portfolio, portfolio_parameters(part.portfolio), signal_parameters(closes_only))
 
 
-def _pairs(text: str) -> tuple[tuple[int, int], ...]:
+def _pairs(option: str, text: str) -> tuple[tuple[int, int], ...]:
     try:
         return tuple((int(fast), int(slow)) for fast, slow in (pair.split("/") for pair in text.split(",")))
     except ValueError:
-        raise ConfigError(f"--pairs: {text!r} is no list of pairs; write 12/26 or 12/26,50/200") from None
+        raise ConfigError(f"{option}: {text!r} is no list of pairs; write 12/26 or 12/26,50/200") from None
 
 
 def _spans(text: str) -> list[int]:

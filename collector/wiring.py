@@ -42,7 +42,7 @@ from collector.storage.suspects import Suspects
 from collector.storage.writer import Writer
 from collector.suspicion import Bounds
 from collector.upkeep import MEGABYTE, Upkeep
-from collector.wiring_studies import build_studies
+from collector.wiring_studies import build_studies, check_studies
 from collector.worker import Source
 
 DEFAULT_DATABASE_PORT = 5432
@@ -104,6 +104,7 @@ def check_settings(settings: Settings) -> None:
     """Raise the ConfigError that collecting with these settings would end with, before any database."""
     build_tasks(settings)
     check_schedule(settings)
+    check_studies(settings)
     _extra(settings)
     for name, part in settings.sources.items():
         if part.enabled:
@@ -154,6 +155,7 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
         if not tasks:
             raise ConfigError(f"sources: nothing is enabled; set enabled: true in one of {', '.join(SOURCES)}")
         check_schedule(settings)
+        check_studies(settings)
         extra = _extra(settings)
         sources = [build_source(name, settings, clock) for name, part in settings.sources.items() if part.enabled]
         for source in sources:

@@ -1,12 +1,15 @@
 """Builds the studies from the settings: those that are enabled, in the order in which they follow a cycle."""
 
+import difflib
 from collections.abc import Iterator
 from datetime import timedelta
 
 from collector.clock import Clock
 from collector.config import Settings
+from collector.errors import ConfigError
 from collector.storage.database import Database
 from collector.storage.findings import Findings
+from collector.storage.models import INDICATOR_COLUMNS
 from collector.storage.past import Past
 from collector.studies.after_cycle import Planned, Studies, Study
 
@@ -14,6 +17,15 @@ from collector.studies.after_cycle import Planned, Studies, Study
 def build_studies(settings: Settings, database: Database, clock: Clock) -> Studies:
     """Return what runs after each cycle. Packages of a study are imported when its first turn comes."""
     return Studies(list(_planned(settings, Past(database))), Findings(database), clock)
+
+
+def check_studies(settings: Settings) -> None:
+    """Raise the ConfigError for a study that could never be made."""
+    for name in settings.analytics.derived.indicators:
+        if name not in INDICATOR_COLUMNS:
+            near = difflib.get_close_matches(name, INDICATOR_COLUMNS, n=1)
+            meant = f"; did you mean {near[0]}?" if near else f"; use some of {', '.join(INDICATOR_COLUMNS)}"
+            raise ConfigError(f"analytics.derived.indicators: {name!r} is no column of indicators{meant}")
 
 
 def _planned(settings: Settings, past: Past) -> Iterator[Planned]:

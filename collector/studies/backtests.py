@@ -84,7 +84,7 @@ def _panel(past: Past, chosen: Mapping[str, Series], since: datetime, wanted: Wa
 
 def _funding(past: Past, chosen: Mapping[str, Series], since: datetime, wanted: Wanted) -> pd.DataFrame | None:
     assets = {item.instrument: name for name, item in chosen.items()}
-    found = past.funding(list(assets), since=since, as_of=wanted.end)
+    found = past.funding(list(assets), since=since, as_of=wanted.end, known=FIRST_KNOWN)
     if not len(found.values):
         return None
     rates: list[float] = found.values.tolist()  # noqa: PD011 - an array already

@@ -1,6 +1,6 @@
 """The portfolio of the day: market caps, daily closes and the newest views, as they are known when it is made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from collector.analytics.portfolio_terms import DEFAULT_EXCLUDED, Portfolio, Por
 from collector.config import AnalyticsSettings, PortfolioSettings
 from collector.records import Interval
 from collector.storage.past import Past
-from collector.studies.prices import CAPS_SOURCE, asset_prices, start_of_day
+from collector.studies.prices import CAPS_SOURCE, STOPPED, asset_prices, start_of_day
 from collector.studies.rows import Found, rows
 
 DAY = timedelta(days=1)
@@ -53,7 +53,7 @@ class PortfolioStudy:
 
         It is due `every` days after the day of the last one, and `AGAIN` after a refusal.
         """
-        newest = max((item.last for item in self._past.series(Interval.D1)), default=None)
+        newest = newest_day([item.last for item in self._past.series(Interval.D1)])
         if newest is None:
             return {}
         made = self._past.newest("portfolio_runs", "as_of", portfolio=self._settings.name, state=OK)
@@ -104,6 +104,15 @@ class PortfolioStudy:
         if not last:
             return None
         return drifted({row["asset_id"]: row["weight"] for row in last}, closes, last[0]["as_of"])
+
+
+def newest_day(lasts: Sequence[datetime]) -> datetime | None:
+    """Return the newest bar that nine of ten series have, of those that still go on; None without series.
+
+    Venues are fetched one after the other: a portfolio of the first one's bars would sell what the others trade.
+    """
+    going_on = sorted(last for last in lasts if max(lasts) - last <= STOPPED)
+    return going_on[len(going_on) // 10] if going_on else None
 
 
 def drifted(weights: Mapping[str, float], closes: pd.DataFrame, since: datetime) -> dict[str, float]:

@@ -14,6 +14,7 @@ from collector.storage.past import Past, Series
 DOLLARS = ("USDT", "USD", "USDC")  # quotes that are taken as one dollar, best first
 CAPS_SOURCE = "coingecko"
 DAY = timedelta(days=1)
+STOPPED = 3 * DAY  # behind the newest series of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,9 @@ def chosen_series(
 ) -> dict[str, Series]:
     """Return the series that stands for each asset: the best venue, then the best kind, then the best quote.
 
-    One that is followed stands before those that no longer are.
-    Of several that are alike, the one that reaches back farthest. Series of unknown assets or quotes are left out.
+    One that is followed stands before those that no longer are, and one that goes on before one that stopped more than
+    `STOPPED` ago. Of several that are alike, the one that reaches back farthest. Series of unknown assets or quotes are
+    left out.
     """
     usable = [
         item
@@ -38,9 +40,12 @@ def chosen_series(
         if item.asset_id is not None and item.venue in venues and item.quote in DOLLARS and item.kind in kinds
     ]
 
+    newest = max((item.last for item in usable), default=None)
+
     def order(item: Series) -> tuple[object, ...]:
+        stopped = newest is not None and newest - item.last > STOPPED
         places = (venues.index(item.venue), kinds.index(item.kind), DOLLARS.index(item.quote))
-        return (not item.followed, *places, item.first, item.instrument)
+        return (not item.followed, stopped, *places, item.first, item.instrument)
 
     best: dict[str, Series] = {}
     for item in sorted(usable, key=order):

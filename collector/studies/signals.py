@@ -1,7 +1,7 @@
 """Signals on closed bars whenever bars have closed, revisions of those given before, and the views that follow.
 
-The first run over an interval speaks of all its stored bars; later ones of the newest bars and of `REREAD` bars before
-them, where corrections of the past are still looked for.
+The first run over an interval speaks of its newest `FIRST_BARS` bars; later ones of the newest and of `REREAD` bars
+before them, where corrections of the past are still looked for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,12 @@ from collector.analytics.signals import (
     settlements_needed,
 )
 from collector.analytics.views import AssetView, asset_views
-from collector.clock import EPOCH
 from collector.config import AnalyticsSettings, SignalSettings
 from collector.records import Interval
 from collector.storage.past import Past, Series
 from collector.studies.rows import Found, rows
 
+FIRST_BARS = 3_000  # eight years of days, four months of hours; 250 series of them take half a gigabyte
 REREAD = 200  # bars before the newest that are told anew
 SETTLED_HOURS = 8  # the longest usual time between settlements
 
@@ -118,11 +118,13 @@ class SignalStudy:
     def _tell(self, interval: Interval, series: Sequence[Series], now: datetime, found: Found) -> None:
         before = self._past.newest("signals", "bar_end", interval=str(interval))
         newest = max(item.last for item in series) + interval.width
-        since = EPOCH
+        since = first = newest - FIRST_BARS * interval.width
         if before is not None:  # from the newest signal on after days off, from a series' last bar when it fell behind
             told_to = self._newest.get(interval, {})
             grown = [told_to[item.instrument] for item in series if told_to.get(item.instrument, item.last) < item.last]
-            since = min(before, newest - REREAD * interval.width, *(last + interval.width for last in grown))
+            since = max(
+                first, min(before, newest - REREAD * interval.width, *(last + interval.width for last in grown))
+            )
         told = self.read(interval, series, since=since, as_of=now, known=now)
         self._states[interval] = told.reading.states
         found.setdefault("signals", []).extend(rows(told.reading.signals, subject="instrument"))
@@ -135,7 +137,7 @@ class SignalStudy:
         self, interval: Interval, series: Sequence[Series], *, since: datetime, as_of: datetime, known: datetime
     ) -> Told:
         """Return what bars that end after `since`, up to `as_of`, say, with the values known at `known`."""
-        loaded = since if since <= EPOCH else since - (bars_needed(self._parameters) + 1) * interval.width
+        loaded = since - (bars_needed(self._parameters) + 1) * interval.width
         names = [item.instrument for item in series]
         windows = self._past.bars(names, interval, since=loaded, as_of=as_of, known=known)
         panel = bar_panel(windows, interval)

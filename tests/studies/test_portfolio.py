@@ -9,7 +9,7 @@ pytest.importorskip("skfolio", reason="needs requirements-analytics.txt")
 
 from collector.analytics.portfolio import repeat
 from collector.config import AnalyticsSettings
-from collector.studies.portfolio import PortfolioStudy
+from collector.studies.portfolio import PortfolioStudy, newest_day
 from tests.studies.market import BTC, DAY, ETH, SOL, START, bars, snapshot
 
 ASSETS = {BTC: "bitcoin", ETH: "ether", SOL: "solana"}
@@ -196,3 +196,11 @@ def test_a_past_moment_is_told_as_it_was_known_then(when, market, study):
     believe(later, FIRST + timedelta(minutes=1), solana=3.0)
     assert study().portfolio(FIRST) == before
     assert study().portfolio(FIRST + DAY) != before
+
+
+def test_a_day_counts_when_nine_of_ten_series_have_it():
+    late, early = START, START + DAY
+    assert newest_day([]) is None
+    assert newest_day([early] * 9 + [late]) == early
+    assert newest_day([early] * 8 + [late] * 2) == late  # two of ten are still on their way
+    assert newest_day([early, early, early - 30 * DAY]) == early  # one that stopped a month ago is not waited for

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 
 from collector.analytics.backtest.market import BacktestRefused, Market
+from collector.analytics.backtest.sweep import sweep
 
 Weights = Mapping[str, float] | pd.Series
 
@@ -182,6 +184,43 @@ class EmaCross:
 
     def weights(self, known: Market, t: datetime) -> Weights | None:
         return self.prepare(known).weights(known, t)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedCross:
+    """An EMA cross whose pair is chosen anew at each step of a walk-forward: the best on the bars before.
+
+    The best is the pair with the highest median Sharpe ratio over the assets, costs included; of equal ones the
+    first. Where no pair has one, the first pair stands.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    fee: float = 0.001
+    slippage_bps: float = 5.0
+
+    def __post_init__(self) -> None:
+        EmaCross(pairs=self.pairs)  # the same pairs are refused
+
+    @property
+    def name(self) -> str:
+        return f"EMA cross, the best of {len(self.pairs)} pairs"
+
+    def details(self) -> Mapping[str, Any]:
+        return {"pairs": [list(pair) for pair in self.pairs], "fee": self.fee, "slippage_bps": self.slippage_bps}
+
+    def fit(self, known: Market, t: datetime) -> EmaCross:  # noqa: ARG002 - the contract
+        """Return the cross with the pair that did best on what was known."""
+        ratios: dict[tuple[int, int], list[float]] = {pair: [] for pair in sorted(self.pairs)}
+        fast, slow = zip(*self.pairs, strict=True)
+        for row in sweep(known.closes, fast, slow, fee=self.fee, slippage_bps=self.slippage_bps):
+            if row.sharpe is not None and (row.fast, row.slow) in ratios:
+                ratios[row.fast, row.slow].append(row.sharpe)
+        told = {pair: median(found) for pair, found in ratios.items() if found}
+        best = max(told, key=lambda pair: told[pair]) if told else min(ratios)
+        return EmaCross(pairs=(best,))
+
+    def weights(self, known: Market, t: datetime) -> Weights | None:
+        return self.fit(known, t).weights(known, t)
 
 
 def _ema(closes: pd.DataFrame, span: int) -> pd.DataFrame:
