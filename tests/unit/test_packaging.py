@@ -68,8 +68,12 @@ def test_both_stages_start_from_the_same_image_so_that_the_environment_still_fit
 
 
 def test_the_image_installs_hashed_wheels_only():
-    (install,) = re.findall(r"pip install ([^\n]*)", DOCKERFILE)
-    assert {"--require-hashes", "--only-binary", "requirements.txt"} <= set(install.split())
+    installs = [line.split() for line in re.findall(r"pip install ([^\n]*)", DOCKERFILE)]
+    assert [[word for word in words if word.endswith(".txt")] for words in installs] == [
+        ["requirements.txt"],
+        ["requirements-analytics.txt"],
+    ]
+    assert all({"--require-hashes", "--only-binary"} <= set(words) for words in installs)
 
 
 def test_no_secret_reaches_a_layer():
