@@ -107,7 +107,7 @@ def looking(settings: Settings, arguments: argparse.Namespace) -> Any:
         yield Looking(Past(database), Findings(database), read_moment(getattr(arguments, "as_of", "")))
 
 
-def read_moment(text: str) -> datetime:
+def read_moment(text: str, option: str = "--as-of") -> datetime:
     """Return the moment that an option names, in UTC; empty: now. ConfigError for anything else."""
     now = SystemClock().now()
     if not text:
@@ -115,16 +115,18 @@ def read_moment(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"--as-of: {text!r} is no time; write 2026-01-31 or 2026-01-31T12:00") from None
+        raise ConfigError(f"{option}: {text!r} is no time; write 2026-01-31 or 2026-01-31T12:00") from None
     found = found if found.tzinfo else found.replace(tzinfo=UTC)
     if found > now:
-        raise ConfigError(f"--as-of: {text} is in the future")
+        raise ConfigError(f"{option}: {text} is in the future")
     return found.astimezone(UTC)
 
 
 def packages_missing(missing: ImportError) -> NoReturn:
     """Raise what to do about a package of the analytics that is not installed."""
-    raise ConfigError(f"this needs {missing.name}, which is not installed; install it with: {INSTALL}") from missing
+    raise ConfigError(
+        f"this needs packages that are not installed ({missing.name or missing}); install them with: {INSTALL}"
+    ) from missing
 
 
 def head(settings: Settings, arguments: argparse.Namespace, text: str) -> None:
@@ -182,7 +184,7 @@ def trends(settings: Settings, arguments: argparse.Namespace) -> int:
         study = TrendStudy(work.past, settings.analytics)
         found = study.trends(work.as_of)
         _keep(arguments, work, found)
-        since = read_moment(arguments.since) if arguments.since else None
+        since = read_moment(arguments.since, "--since") if arguments.since else None
         bought = study.returns_since(since, work.as_of) if since else {}
     spans = sorted({row["span"] for row in found["trends"]}, key=lambda span: int(span[:-1]))
     if arguments.span not in spans and found["trends"]:
@@ -207,8 +209,9 @@ def trends(settings: Settings, arguments: argparse.Namespace) -> int:
     chosen.sort(key=lambda row: (row["change"] is None, -(row["change"] or 0), row["subject"]))
     columns = [*TRENDS, ("since", f"since {arguments.since}", percent)] if since else TRENDS
     head(settings, arguments, f"trends over {arguments.span} as of {moment(work.as_of)} UTC, from daily bars\n")
-    show(chosen, columns, arguments, nothing=NO_BARS)
-    return OK
+    nothing = f"nothing is known of {', '.join(arguments.subjects)}" if arguments.subjects else NO_BARS
+    show(chosen, columns, arguments, nothing=nothing)
+    return NOT_ALL_WELL if arguments.subjects and not chosen else OK
 
 
 NO_BARS = "no daily bars of followed instruments are stored up to then; they come with the first cycles of `run`"

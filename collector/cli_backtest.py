@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -18,9 +18,20 @@ from collector.analytics.backtest.parameters import BacktestParameters, WalkForw
 from collector.analytics.backtest.result import BacktestResult
 from collector.analytics.backtest.strategies import CapWeighted, EmaCross, FittedCross, Hold, Momentum, Strategy
 from collector.analytics.backtest.sweep import SweepRow, sweep
-from collector.cli_analytics import Column, looking, number, packages_missing, percent, share, show, signed, word
+from collector.cli_analytics import (
+    Column,
+    looking,
+    number,
+    packages_missing,
+    percent,
+    read_moment,
+    share,
+    show,
+    signed,
+    word,
+)
 from collector.cli_coverage import Screen
-from collector.clock import SystemClock
+from collector.clock import SystemClock, floor_time
 from collector.config import Settings
 from collector.errors import ConfigError
 from collector.exits import OK
@@ -30,6 +41,8 @@ from collector.studies.backtests import CLOSES_ONLY, BlackLitterman, Wanted, loa
 from collector.studies.signals import signal_parameters
 
 YEAR = timedelta(days=365)
+INVESTED = 0.9  # less of the time is no comparison
+MOST_PAIRS = 10_000
 FIGURES: Sequence[tuple[str, str, Callable[[Any], str]]] = (
     ("total_return", "return", percent),
     ("annual_return", "a year", percent),
@@ -59,6 +72,7 @@ SWEPT: Sequence[Column] = (
 def backtest(settings: Settings, arguments: argparse.Namespace) -> int:
     """Play one strategy, or sweep pairs of averages; print the figures and write the report."""
     wanted = _wanted(arguments)
+    write_report = _report_writer(arguments.report, settings)
     with looking(settings, arguments) as work:
         market, notes = load_market(work.past, settings.analytics.venues, wanted)
     if arguments.sweep:
@@ -76,16 +90,24 @@ def backtest(settings: Settings, arguments: argparse.Namespace) -> int:
     )
     result = played(market, strategy, parameters)
     told = strategy.told() if isinstance(strategy, BlackLitterman) else []
-    result = replace(result, warnings=(*notes, *told, *result.warnings))
+    result = replace(result, warnings=(*notes, *told, *_idle(result), *result.warnings))
     if arguments.json:
         print(json.dumps(_as_json(result, simulated=settings.simulated), indent=1, default=str))
     elif arguments.csv:
         show(_curves(result), CURVES, arguments, nothing="")
     else:
         print(status.label(settings.simulated) + _render(result))
-    if arguments.report:
-        _write_report(result, arguments.report, settings)
+    write_report(result)
     return OK
+
+
+def _idle(result: BacktestResult) -> list[str]:
+    """Return which of the curves it is compared with were hardly invested, for want of data."""
+    return [
+        f"{item.name}: invested {item.metrics.exposure:.0%} of the time, for its caps or prices are not stored before"
+        for item in result.benchmarks
+        if item.metrics.exposure is not None and item.metrics.exposure < INVESTED
+    ]
 
 
 def _walk_forward(arguments: argparse.Namespace) -> WalkForward:
@@ -98,28 +120,19 @@ def _walk_forward(arguments: argparse.Namespace) -> WalkForward:
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
     now = SystemClock().now()
-    end = _day("--to", arguments.to) if arguments.to else now
-    start = _day("--from", arguments.since) if arguments.since else end - YEAR
-    if end > now:
-        raise ConfigError(f"--to: {arguments.to} is in the future")
+    interval = Interval(arguments.interval)
+    end = read_moment(arguments.to, "--to") if arguments.to else floor_time(now, interval)
+    start = read_moment(arguments.since, "--from") if arguments.since else end - YEAR
     if start >= end:
         raise ConfigError(f"--from: {arguments.since} is not before the end, {end:%Y-%m-%d}")
     return Wanted(
         start=start,
         end=end,
-        interval=Interval(arguments.interval),
+        interval=interval,
         assets=tuple(arguments.assets),
         top=arguments.top,
         perpetuals=arguments.perpetuals,
     )
-
-
-def _day(option: str, text: str) -> datetime:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option}: {text!r} is no time; write 2026-01-31") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _strategy(settings: Settings, arguments: argparse.Namespace) -> Strategy:
@@ -213,16 +226,24 @@ def _as_json(result: BacktestResult, *, simulated: bool) -> Mapping[str, Any]:
     }
 
 
-def _write_report(result: BacktestResult, file: Path, settings: Settings) -> None:
+def _report_writer(file: Path | None, settings: Settings) -> Callable[[BacktestResult], None]:
+    """Return what writes the report; what would keep it from that is found before the work, not after it."""
+    if file is None:
+        return lambda _: None
     try:
         from collector.analytics.backtest.report import html_report  # noqa: PLC0415 - plotly
     except ImportError as missing:
         packages_missing(missing)
-    text = html_report(result, title=f"Backtest: {result.strategy}", simulated=settings.simulated)
     try:
-        file.write_text(text, encoding="utf-8")
+        file.open("a", encoding="utf-8").close()
     except OSError as error:
         raise ConfigError(f"--report: {file} cannot be written ({error.strerror})") from error
+
+    def write(result: BacktestResult) -> None:
+        text = html_report(result, title=f"Backtest: {result.strategy}", simulated=settings.simulated)
+        file.write_text(text, encoding="utf-8")
+
+    return write
 
 
 def _sweep(settings: Settings, arguments: argparse.Namespace, market: Market) -> int:
@@ -232,10 +253,13 @@ def _sweep(settings: Settings, arguments: argparse.Namespace, market: Market) ->
     def progress(done: int, total: int) -> None:
         screen.show(f"{done:,} of {total:,} pairs and assets, {100 * done // max(total, 1)} %")
 
+    fasts, slows = _spans(fast), _spans(slow)
+    if len(fasts) * len(slows) > MOST_PAIRS:
+        raise ConfigError(f"--sweep: {len(fasts) * len(slows):,} pairs are too many, {MOST_PAIRS:,} is the most")
     found = sweep(
         market.closes,
-        _spans(fast),
-        _spans(slow),
+        fasts,
+        slows,
         fee=arguments.fee,
         slippage_bps=arguments.slippage_bps,
         progress=progress,

@@ -19,7 +19,7 @@ from collector.storage.merge import CIRCUMSTANCES, Cursor
 from collector.storage.models import ANALYTICS
 
 TABLES: Mapping[str, Table] = {table.name: table for table in ANALYTICS}
-NEVER_CHANGED = frozenset({"signals", "signal_revisions"})  # what was given stays as it was given
+NEVER_CHANGED = frozenset({"signals", "signal_revisions", "asset_views"})  # what was given stays as it was given
 ROWS_PER_STATEMENT = 1_000
 
 Row = Mapping[str, Any]

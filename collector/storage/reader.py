@@ -213,13 +213,16 @@ class Reader:
         )
 
     def latest_markets(self, source: str, since: datetime | None = None) -> dict[str, LatestMarket]:
-        """Return the newest snapshot of each asset of a source, not older than `since`."""
+        """Return the newest ranked snapshot of each asset of a source, not older than `since`; else the newest at all.
+
+        Points of an asset's past have no rank, and the last of them can be newer than what the ranking said.
+        """
         rows = self._rows(
             """
             SELECT DISTINCT ON (m.asset_id) m.asset_id, a.symbol, a.name, m.price_usd, m.rank, m.observed_at
             FROM market_snapshots m LEFT JOIN assets a USING (source, asset_id)
             WHERE m.source = :source AND m.observed_at >= coalesce(:since, '-infinity'::timestamptz)
-            ORDER BY m.asset_id, m.observed_at DESC
+            ORDER BY m.asset_id, (m.rank IS NULL), m.observed_at DESC
             """,
             source=source,
             since=since,

@@ -155,9 +155,15 @@ def test_a_row_that_says_something_else_is_updated_with_its_time_and_the_others_
 
 
 def test_a_changed_value_inside_json_is_a_change(findings, rows):
+    told = {"asset_id": "bitcoin", "as_of": NOON, "alpha": 0.0, "r_squared": 0.5, "bars": 90, "reason": ""}
+    findings.store({"factor_exposures": [{**told, "betas": {"market": 1.0}}]})
+    assert findings.store({"factor_exposures": [{**told, "betas": {"market": 1.5}}]}) == {"factor_exposures": 1}
+    assert rows("SELECT betas FROM factor_exposures") == [({"market": 1.5},)]
+
+
+def test_a_view_stays_as_it_was_told(findings, rows):
     findings.store({"asset_views": [view()]})
-    assert findings.store({"asset_views": [view(members={"rsi 1h": {}})]}) == {"asset_views": 1}
-    assert rows("SELECT members FROM asset_views") == [({"rsi 1h": {}},)]
+    assert findings.store({"asset_views": [view(members={"rsi 1h": {}})]}) == {"asset_views": 0}
 
 
 def test_a_signal_stays_as_it_was_given(findings, known, rows):

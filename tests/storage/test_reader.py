@@ -200,6 +200,15 @@ def test_the_latest_market_of_each_asset_with_its_name_where_listed(writer, cycl
     assert reader.latest_markets("coincap") == {}
 
 
+def test_a_newer_point_of_an_asset_s_past_does_not_take_its_rank(writer, cycle, reader):
+    """Histories come with the price of now, and say no rank: the asset would no longer be followed."""
+    ranked, past = snapshot(price="5", rank=2), snapshot(price="6", at=NOON + HOUR, rank=None)
+    writer.write(cycle, [batch(ranked, past), batch(asset())])
+    assert reader.latest_markets("coingecko")["bitcoin"].rank == 2
+    assert reader.latest_markets("coingecko")["bitcoin"].price_usd == Decimal(5)  # of the same look
+    assert reader.latest_markets("coingecko", since=NOON + HOUR)["bitcoin"].rank is None  # nothing ranked is that new
+
+
 def test_status_tells_cycles_and_sources(writer, cycle, reader):
     failed = batch(source="coingecko", state="failed", error="no answer")
     writer.write(cycle, [batch(candle(), finished_at=NOON), failed])
