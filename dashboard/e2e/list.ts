@@ -63,6 +63,14 @@ export const PAGES: Listed[] = [
       const gained = ((closes[0] ?? 0) / (closes.at(-1) ?? 1) - 1) * 100;
       const row = page.getByRole("region", { name: "Figures over 7d" }).getByRole("row", { name: /^bitcoin/ });
       expect(await row.innerText()).toContain(`${Math.abs(gained).toFixed(2)} %`);
+      const trends = page.getByRole("region", { name: "Trend and risk over 7d" });
+      await same(
+        () => exact(trends, /^return of BTC [+−]?\d/),
+        async () => {
+          const [trend] = (await rowsOf<{ change: number }>("trends/latest?subject=bitcoin&span=7d")).data;
+          return trend === undefined ? undefined : plain(trend.change);
+        },
+      );
     },
   },
   {
@@ -80,6 +88,23 @@ export const PAGES: Listed[] = [
       ),
   },
   {
+    hash: "signals?asset=bitcoin",
+    title: "Signals",
+    old: /Old data: the newest is [34] h/, // views are of full hours
+    values: async (page) => {
+      const table = page.getByRole("region", { name: "View of each asset" });
+      await table.locator("tbody tr").first().waitFor({ timeout: 45_000 });
+      await same(
+        () => exact(table, /^score of BTC [+−]?\d/),
+        async () => {
+          const { data } = await rowsOf<{ asset_id: string; score: number }>("views/latest");
+          const score = data.find((row) => row.asset_id === "bitcoin")?.score;
+          return score === undefined ? undefined : plain(score);
+        },
+      );
+    },
+  },
+  {
     hash: "health",
     title: "Health",
     old: /Collection stands still: the last cycle began 3 h/,
@@ -88,9 +113,23 @@ export const PAGES: Listed[] = [
       const table = page.getByRole("region", { name: "State of each provider" });
       for (const one of data.filter((source) => source.enabled))
         expect(await table.getByRole("row", { name: one.source }).innerText()).toContain(one.status);
+      await page.getByRole("region", { name: "Tables of the database, the largest first" }).waitFor();
+      const [cycle] = (await rowsOf<{ cycle_id: number; state: string }>("cycles?state=ok&limit=1")).data;
+      if (cycle === undefined) throw new Error("no cycle went well");
+      await page.evaluate((id) => (window.location.hash = `#/health?cycle=${id}`), cycle.cycle_id);
+      const log = page.getByRole("region", { name: `Log of Collector in cycle ${cycle.cycle_id}` });
+      await expect.poll(() => log.innerText()).toContain("cycle_finished");
     },
   },
 ];
+
+/** Return a number as it is copied: all its digits, no exponent. */
+function plain(value: number): string {
+  if (!String(value).includes("e")) return String(value);
+  const [digits = "", exponent = "0"] = Math.abs(value).toExponential().split("e");
+  const zeros = "0".repeat(Math.max(0, -Number(exponent) - 1));
+  return `${value < 0 ? "-" : ""}0.${zeros}${digits.replace(".", "")}`;
+}
 
 /** Return the digits that a shown value is copied as. */
 async function exact(page: Page | Locator, name: RegExp): Promise<string | undefined> {

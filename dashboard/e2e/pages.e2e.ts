@@ -28,7 +28,7 @@ describe.each(PAGES)("$title", ({ hash, title, values }) => {
 });
 
 test("markup in the name of a coin is shown as text, wherever it is, and does not run", async () => {
-  for (const hash of ["markets", "asset/pepe"]) {
+  for (const hash of ["markets", "asset/pepe", "signals?asset=pepe"]) {
     const { context, page, complaints } = await open(browser, hash);
     await settled(page);
     await expect.poll(() => textOf(page)).toContain(MARKUP);

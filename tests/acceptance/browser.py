@@ -54,7 +54,7 @@ _TIMES = """
     AND table_name = ANY(%s)
 """
 _AGEING = ["market_snapshots", "global_snapshots", "tickers", "mark_prices", "open_interest", "order_books"]
-_AGEING += ["funding_forecasts", "cycles"]
+_AGEING += ["funding_forecasts", "cycles", "asset_views"]
 
 
 def browser() -> str | None:
@@ -106,6 +106,12 @@ class Rig:
         before = self.program.ended_cycles("market")
         self._collector.enter_context(self.program.running("collect"))
         wait_until(lambda: self.program.ended_cycles("market") > before, "a cycle")
+
+    def analyse(self) -> None:
+        """Store what the collector's own analyst would: its packages take too long to load beside the tests."""
+        for study in ("trends", "signals", "portfolio"):
+            done = self.program.run(study, "--store", limit_s=90)
+            assert done.status == 0, done.err
 
     def collector_stops(self) -> None:
         self._collector.close()

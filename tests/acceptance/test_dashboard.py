@@ -43,6 +43,7 @@ def rig(cluster, tmp_path_factory):
         )
         own = Rig(program, weather, proxy)
         own.collector_starts()
+        own.analyse()
         with program.running(
             "api", COLLECTOR_API__ENABLED="true", COLLECTOR_API__PORT="0", COLLECTOR_DATABASE__URL=proxy.url
         ) as api:

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 
-import { compact, exact, num, percent, price, priceBy, share } from "./numbers";
+import { bytes, compact, exact, num, percent, price, priceBy, share, signed } from "./numbers";
 
 describe("a price", () => {
   test.each([
@@ -91,4 +91,30 @@ test("a number is read from text, and nothing is not zero", () => {
   expect(num("")).toBeNull();
   expect(num(null)).toBeNull();
   expect(num("abc")).toBeNull();
+});
+
+test("a score has its sign, zero and nothing have none", () => {
+  expect([signed("0.4824"), signed(-0.125, 1), signed(-0.001), signed(0), signed(null)]).toEqual([
+    "+0.48",
+    "−0.1",
+    "0.00",
+    "0.00",
+    "–",
+  ]);
+});
+
+test("sizes of storage are in units of 1,024", () => {
+  expect([bytes(0), bytes(1023), bytes(1024), bytes(1536), bytes(5_368_709_120), bytes(null)]).toEqual([
+    "0 B",
+    "1,023 B",
+    "1 KiB",
+    "1.5 KiB",
+    "5 GiB",
+    "–",
+  ]);
+});
+
+test("a size just below a unit is told in that unit", () => {
+  expect(bytes(1024 * 1024 - 1)).toBe("1 MiB");
+  expect(bytes(270_553_174_016)).toBe("252 GiB");
 });

@@ -55,6 +55,17 @@ export function compact(value: Exact | null | undefined): string {
   return fixed(found, 0, size >= 100 ? 0 : 2);
 }
 
+/** Return a size of storage in units of 1,024: 5.37 GiB. */
+export function bytes(value: Exact | null | undefined): string {
+  const found = num(value);
+  if (found === null) return ABSENT;
+  let [size, unit] = [Math.abs(found), 0];
+  for (; size >= 1023.95 && unit < BYTES.length - 1; unit += 1) size /= 1024;
+  return `${found < 0 ? MINUS : ""}${fixed(size, 0, unit === 0 || size >= 100 ? 0 : 1)} ${BYTES[unit] ?? "B"}`;
+}
+
+const BYTES = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+
 const UNITS: [number, string][] = [
   [1e12, "T"],
   [1e9, "B"],
@@ -72,9 +83,16 @@ export function whole(value: Exact | null | undefined): string {
 export function percent(value: Exact | null | undefined, digits = 2): string {
   const found = num(value);
   if (found === null) return ABSENT;
+  return `${signed(found, digits)} %`;
+}
+
+/** Return a number without a unit, with its sign: a score of +0.48. */
+export function signed(value: Exact | null | undefined, digits = 2): string {
+  const found = num(value);
+  if (found === null) return ABSENT;
   const shown = fixed(Math.abs(found), digits, digits);
   const isZero = Number(shown.replaceAll(",", "")) === 0;
-  return `${isZero ? "" : found < 0 ? MINUS : "+"}${shown} %`;
+  return `${isZero ? "" : found < 0 ? MINUS : "+"}${shown}`;
 }
 
 /** Return a part of a whole, without a sign: 55.9 %. */

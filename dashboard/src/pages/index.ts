@@ -19,5 +19,6 @@ export const PAGES: Page[] = [
   { path: "asset", title: "Asset", view: lazy(() => import("./Asset")) },
   { path: "compare", title: "Compare", view: lazy(() => import("./Compare")) },
   { path: "derivatives", title: "Derivatives", view: lazy(() => import("./Derivatives")) },
+  { path: "signals", title: "Signals", view: lazy(() => import("./Signals")) },
   { path: "health", title: "Health", view: lazy(() => import("./Health")) },
 ];

@@ -9,4 +9,4 @@ export { Search } from "./Search";
 export { Spoken } from "./Spoken";
 export { Empty, Failure, Loading, Show, Stale } from "./State";
 export { Table, type Column } from "./Table";
-export { Age, Change, Copyable, Fact, Price, Size, Time } from "./values";
+export { Age, Change, Copyable, Fact, Fraction, Price, Size, Time } from "./values";

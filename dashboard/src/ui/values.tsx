@@ -2,7 +2,7 @@
 import { useEffect, useState, type ReactNode } from "react";
 
 import type { Exact } from "../api";
-import { ABSENT, age, compact, exact, ms, num, percent, price, time, type Precision } from "../format";
+import { ABSENT, age, compact, exact, ms, num, percent, price, share, time, type Precision } from "../format";
 import { useSettings } from "../settings";
 import { useNow } from "./clock";
 
@@ -59,6 +59,38 @@ export function Change({ value, digits = 2 }: { value: Exact | null | undefined;
         </span>
       )}
       {shown}
+    </span>
+  );
+}
+
+/**
+ * A fraction shown in percent, and copied as the fraction it is. `signed`: a change, with sign, arrow and colour; otherwise
+ * a part of a whole.
+ */
+export function Fraction({
+  value,
+  name,
+  digits = 2,
+  signed = false,
+}: {
+  value: Exact | null | undefined;
+  name: string;
+  digits?: number;
+  signed?: boolean;
+}) {
+  const found = num(value);
+  const hundred = found === null ? null : found * 100;
+  if (!signed) return <Copyable value={value} shown={share(hundred, digits)} name={name} />;
+  const shown = percent(hundred, digits);
+  const way = found === null || /^0[.0]* %$/.test(shown) ? "flat" : found > 0 ? "up" : "down";
+  return (
+    <span className={`num ${way}`}>
+      {way !== "flat" && (
+        <span className="arrow" aria-hidden="true">
+          {way === "up" ? "▲" : "▼"}
+        </span>
+      )}
+      <Copyable value={value} shown={shown} name={name} />
     </span>
   );
 }

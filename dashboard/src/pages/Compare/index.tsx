@@ -10,6 +10,7 @@ import type { PageProps } from "..";
 import { byAsset, useInstruments } from "../instruments";
 import { correlation, drawdownPct, logReturns, normalised, returnPct, volatilityPct } from "./figures";
 import { doubts, shaped, useBars, type Compared } from "./load";
+import { Trends } from "./Trends";
 
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -22,6 +23,7 @@ const PERIODS = {
   "1y": { interval: "1d", bar: DAY_MS, span: 365 * DAY_MS },
 };
 type Period = keyof typeof PERIODS;
+const SPANS: Record<Period, string> = { "7d": "7d", "30d": "30d", "90d": "90d", "1y": "365d" }; // as the API calls them
 
 export default function Compare({ route }: PageProps) {
   const instruments = useInstruments();
@@ -77,6 +79,7 @@ function Chosen({ all, query }: { all: Instrument[]; query: URLSearchParams }) {
       ) : (
         <Figures assets={assets} markets={markets} period={period} />
       )}
+      <Trends assets={assets} span={SPANS[period]} />
     </>
   );
 }

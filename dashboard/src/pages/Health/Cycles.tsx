@@ -3,6 +3,7 @@ import { get, useResource, useRows } from "../../api";
 import { whole } from "../../format";
 import { changeQuery } from "../../router";
 import { Age, Card, Choice, Heatmap, Show, Table, Time, useNow, type Column } from "../../ui";
+import { Log } from "./Log";
 import { bars, duration, failures, lasted, rowsOf } from "./cycles";
 import type { Cycle, CycleReport, Job, SourceReport } from "./types";
 
@@ -34,7 +35,7 @@ export function Cycles({ from, query }: { from: Resource<Answer<Cycle>>; query: 
         <Show from={from} what="cycles" isEmpty={(page) => page.data.length === 0} empty="No cycle has run yet.">
           {() => (
             <>
-              <Timeline cycles={chosen} />
+              <Timeline cycles={chosen} opened={opened} />
               <CycleTable cycles={chosen} opened={opened} />
             </>
           )}
@@ -46,7 +47,7 @@ export function Cycles({ from, query }: { from: Resource<Answer<Cycle>>; query: 
   );
 }
 
-function Timeline({ cycles }: { cycles: Cycle[] }) {
+function Timeline({ cycles, opened }: { cycles: Cycle[]; opened: number }) {
   const now = useNow(2000);
   const drawn = bars(cycles, now);
   const bad = cycles.filter((one) => !["ok", "running"].includes(one.state)).length;
@@ -56,7 +57,12 @@ function Timeline({ cycles }: { cycles: Cycle[] }) {
     <figure>
       <div className="timeline" role="img" aria-label={label}>
         {drawn.map(({ cycle, height, text }) => (
-          <span key={cycle.cycle_id} className="timeline-cycle" title={text}>
+          <span
+            key={cycle.cycle_id}
+            className={cycle.cycle_id === opened ? "timeline-cycle timeline-opened" : "timeline-cycle"}
+            title={`${text}. Press to open.`}
+            onClick={() => changeQuery({ cycle: String(cycle.cycle_id) })}
+          >
             <span className={`timeline-bar cycle-${cycle.state}`} style={{ height: `${height * 100}%` }} />
             <span className={`timeline-sign ${cycle.state === "ok" ? "dim" : ""}`}>
               {cycle.state === "ok" ? "·" : SIGNS[cycle.state]}
@@ -65,7 +71,8 @@ function Timeline({ cycles }: { cycles: Cycle[] }) {
         ))}
       </div>
       <figcaption className="dim small">
-        {label} Height: duration (square root). ✓ ok, ◐ incomplete, ✕ failed or cut off, … running.
+        {label} Height: duration (square root). ✓ ok, ◐ incomplete, ✕ failed or cut off, … running. A cycle opens with
+        its report and log.
       </figcaption>
     </figure>
   );
@@ -95,9 +102,9 @@ function CycleTable({ cycles, opened }: { cycles: Cycle[]; opened: number }) {
       sort: (row) => row.started_at,
       first: "descending",
       cell: (row) => (
-        <>
+        <span className="num">
           <Age value={row.started_at} /> ago
-        </>
+        </span>
       ),
     },
     {
@@ -265,6 +272,7 @@ function Report({ cycle }: { cycle: number }) {
           {jobs.data.next !== null && <p className="dim">and more</p>}
         </>
       )}
+      <Log cycle={cycle} running={report.data !== null && report.data.data.report === null} />
     </Card>
   );
 }

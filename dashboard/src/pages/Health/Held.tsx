@@ -7,7 +7,7 @@ import { coverageRows, heldOf, heldText, kinds } from "./coverage";
 import type { Freshness } from "./freshness";
 import type { LostSnapshots } from "./types";
 
-const FIRST = 25;
+const FIRST = 12;
 const EVERY_MS = 60_000;
 
 /** What is held of the history of each series. */
@@ -53,7 +53,7 @@ function Map({ rows, more }: { rows: Coverage[]; more: boolean }) {
       {all.length > FIRST && (
         <p>
           <button type="button" className="button" onClick={() => setUnfolded(!unfolded)}>
-            {unfolded ? `Show ${FIRST}` : `Show all ${all.length} instruments`}
+            {unfolded ? `Show the first ${FIRST} only` : `Show all ${all.length} instruments`}
           </button>
         </p>
       )}
@@ -182,6 +182,6 @@ export function Ages({ from }: { from: Resource<Freshness[]> }) {
 
 function Fresh({ of }: { of: Freshness }) {
   if (of.rows === 0) return <span className="dim">○ no rows</span>;
-  if (of.stale) return <span className="down">✕ old</span>;
-  return of.old > 0 ? <span className="old">◐ some old</span> : <span className="up">● up to date</span>;
+  if (of.stale) return <span className="down num">✕ old</span>;
+  return of.old > 0 ? <span className="old num">◐ some old</span> : <span className="up num">● up to date</span>;
 }

@@ -5,6 +5,7 @@ import { usedOf } from "./coverage";
 import type { Budget, Source } from "./types";
 import { isFailing } from "./verdict";
 
+const FIRST = 8; // limits shown before the reader asks for all
 const NEAR = 0.7;
 const FULL = 0.9;
 const FAILING = "failing"; // its jobs are, whatever the API says of its own calls
@@ -134,6 +135,8 @@ export function Budgets({ from }: { from: Resource<Answer<Budget>> }) {
             caption="What was used of each provider's limits"
             rows={usedOf(page.data)}
             id={(row) => row.key}
+            order={{ by: "used", direction: "descending" }}
+            most={FIRST}
             columns={[
               { id: "source", title: "Provider", stick: true, sort: (row) => row.source, cell: (row) => row.source },
               {

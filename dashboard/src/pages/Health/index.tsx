@@ -2,7 +2,9 @@
 import { get, useResource, useRows, type Coverage, type Health as State, type Resource } from "../../api";
 import type { PageProps } from "../index";
 import { Cycles } from "./Cycles";
+import { DiskUse } from "./Disk";
 import { Doubts } from "./Doubts";
+import type { Disk } from "./space";
 import { freshnessOfAll } from "./freshness";
 import { Ages, CoverageMap, Gaps } from "./Held";
 import { Budgets, Providers } from "./Providers";
@@ -12,6 +14,7 @@ import "./Health.css";
 
 const OFTEN_MS = 10_000;
 const EVERY_MS = 60_000;
+const SLOWLY_MS = 300_000;
 const SERIES = 10_000;
 
 export default function Health({ route }: PageProps) {
@@ -21,6 +24,7 @@ export default function Health({ route }: PageProps) {
   const budgets = useRows<Budget>("sources/budgets", {}, { every: OFTEN_MS });
   const coverage = useRows<Coverage>("coverage", {}, { every: EVERY_MS, all: SERIES });
   const freshness = useResource("freshness", freshnessOfAll, EVERY_MS);
+  const disk = useResource("disk", (signal) => get<{ data: Disk }>("v1/disk", {}, signal), SLOWLY_MS);
   const known = {
     lost: health.error?.message ?? null,
     // While nothing can be asked, that is the reason for all of it.
@@ -36,6 +40,7 @@ export default function Health({ route }: PageProps) {
     budgets: budgets.data?.data ?? null,
     coverage: coverage.data?.data ?? null,
     freshness: freshness.error === null ? freshness.data : null,
+    disk: disk.data?.data ?? null,
   };
   return (
     <>
@@ -46,6 +51,7 @@ export default function Health({ route }: PageProps) {
         <Budgets from={budgets} />
         <Ages from={freshness} />
       </div>
+      <DiskUse from={disk} />
       <CoverageMap from={coverage} />
       <Gaps />
       <Doubts />

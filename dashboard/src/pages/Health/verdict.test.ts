@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 
 import type { Health } from "../../api";
+import type { Disk } from "./space";
 import { freshnessOf } from "./freshness";
 import type { Cycle, Source } from "./types";
 import { verdict, type Known } from "./verdict";
@@ -54,6 +55,7 @@ const well: Known = {
   budgets: [],
   coverage: [],
   freshness: [fresh("Tickers", false), fresh("Markets", false), fresh("Sentiment", false)],
+  disk: null,
 };
 
 const texts = (known: Known) => verdict(known, NOW).reasons.map((one) => `${one.level}: ${one.text}`);
@@ -154,4 +156,12 @@ test("an error after which good jobs came is over", () => {
 test("when all providers fail, collection is broken", () => {
   const error = { last_error: "HTTP 503", last_error_at: "2026-01-31T12:04:30Z" };
   expect(verdict({ ...well, sources: [source("okx", error), source("kraken", error)] }, NOW).level).toBe("bad");
+});
+
+test("a disk that will be full soon is a problem, within two weeks a break, and one that nobody knows of is neither", () => {
+  const lasting = (days_left: number | null) => texts({ ...well, disk: { days_left, days_left_unknown: "" } as Disk });
+  expect(lasting(400)).toEqual([]);
+  expect(lasting(40)).toEqual(["warn: The disk is full in 40 days at the rate of now"]);
+  expect(lasting(3)).toEqual(["bad: The disk is full in 3 days at the rate of now"]);
+  expect(lasting(null)).toEqual([]);
 });

@@ -2,6 +2,7 @@
 import type { Coverage, Health } from "../../api";
 import { age } from "../../format";
 import { heldOf, heldText, usedOf } from "./coverage";
+import { daysLeft, type Disk } from "./space";
 import { busiest, lastEnded, rhythm } from "./cycles";
 import type { Freshness } from "./freshness";
 import type { Budget, Cycle, Source } from "./types";
@@ -30,6 +31,7 @@ export interface Known {
   budgets: readonly Budget[] | null;
   coverage: readonly Coverage[] | null;
   freshness: readonly Freshness[] | null;
+  disk: Disk | null;
 }
 
 const STILL_LEAST_MS = 180_000; // shorter pauses are a slow cycle or a restart
@@ -48,6 +50,7 @@ export function verdict(known: Known, now: number): Verdict {
     ...ofFreshness(known.freshness ?? []),
     ...ofCoverage(known.coverage ?? []),
     ...ofBudgets(known.budgets ?? [], now),
+    ...ofDisk(known.disk),
   ].sort((a, b) => Number(b.level === "bad") - Number(a.level === "bad"));
   const loaded = known.lost !== null || (known.health !== null && known.cycles !== null && known.sources !== null);
   const level: Level = reasons.some((one) => one.level === "bad")
@@ -152,6 +155,12 @@ function ofBudgets(budgets: readonly Budget[], now: number): Reason[] {
       level: "warn" as const,
       text: `${one.source} has used ${one.used} of ${one.capacity} ${one.scope} in ${age(one.window_s * 1000)}`,
     }));
+}
+
+function ofDisk(disk: Disk | null): Reason[] {
+  const left = disk === null ? null : daysLeft(disk);
+  if (left === null || left.level === "good" || left.level === "unknown") return [];
+  return [{ level: left.level, text: `The disk is full in ${left.text} at the rate of now` }];
 }
 
 function told(reason: string | null): string {
