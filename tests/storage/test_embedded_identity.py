@@ -153,8 +153,10 @@ def test_ordinary_user_runs_the_server_as_himself_and_root_can_use_and_run_it_to
         assert set(server_of(os.getpid(), folder).uids()) == {NOBODY}
         assert answers(database.url)
     assert {path.stat().st_uid for path in folder.rglob("*")} == {NOBODY}  # root left nothing he cannot open
-    with running_owner(folder, as_user=NOBODY) as (_owner, url):
+    with running_owner(folder, as_user=NOBODY) as (owner, url):
+        server = server_of(owner.pid, folder)
         assert answers(url)
+    wait_until(lambda: gone(server), "the server ends")  # before its folder goes
 
 
 def refusal_for(user, folder):

@@ -18,7 +18,7 @@ from collector.resilience.quota import Quota
 from collector.sources.binance_futures import LIMITS, BinanceFuturesCollector
 from tests.sources.binance_futures.samples import BTC, NOON, body, instrument, job
 
-BAN_ENDS = (SystemClock().now() + timedelta(minutes=10)).replace(microsecond=0)
+BAN_ENDS = (SystemClock().now() + timedelta(hours=2)).replace(microsecond=0)  # the suite may take a while to get here
 BAN_ENDS_MS = round(BAN_ENDS.timestamp() * 1000)
 ANSWERS = {
     "/fapi/v1/klines?endTime=1772452859999&interval=1m&limit=4&startTime=1772452620000&symbol=BTCUSDT": (
