@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from collector.analytics.bars import BarPanel
+from collector.analytics.signals.rows import Named
 from collector.records import Interval
 
 HORIZONS = (1, 5, 20)
@@ -24,27 +25,6 @@ Z_95 = 1.959963984540054  # two-sided 95 % of the normal distribution
 FEWEST_ASSETS = 3  # two always have a rank correlation of 1 or -1
 
 Group: TypeAlias = tuple[str, str, str, int, str, int]
-
-
-class Emitted(Protocol):
-    """A stored signal, with the fields of `Signal` that name it."""
-
-    @property
-    def subject(self) -> str: ...
-    @property
-    def interval(self) -> Interval: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def bar_end(self) -> datetime: ...
-    @property
-    def direction(self) -> int: ...
-    @property
-    def parameter_hash(self) -> str: ...
-    @property
-    def version(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +99,7 @@ class InformationCoefficient:
     by_moment: Sequence[Coefficient]
 
 
-def outcomes(signals: Iterable[Emitted], panel: BarPanel, horizons: Sequence[int] = HORIZONS) -> list[Outcome]:
+def outcomes(signals: Iterable[Named], panel: BarPanel, horizons: Sequence[int] = HORIZONS) -> list[Outcome]:
     """Return an outcome per signal and horizon (bars).
 
     `panel`: opens and closes of the signals' interval. Raises ValueError for a signal of another interval, for one
@@ -208,7 +188,7 @@ def information_coefficient(scores: pd.DataFrame, returns: pd.DataFrame) -> Info
     )
 
 
-def _outcome(signal: Emitted, horizon: int, entry: float | None, leave: float | None, *, pending: bool) -> Outcome:
+def _outcome(signal: Named, horizon: int, entry: float | None, leave: float | None, *, pending: bool) -> Outcome:
     made = None
     if not pending and entry is not None and leave is not None and signal.direction != 0:
         made = signal.direction * (leave / entry - 1.0)

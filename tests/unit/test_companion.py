@@ -128,3 +128,4 @@ def test_there_is_nobody_to_tell_before_its_start_and_after_its_end():
     with beside:
         wait_until(lambda: beside.pid, "the process")
     beside.tell("nothing")
+    assert beside.pid is None

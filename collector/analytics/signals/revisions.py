@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from collector.analytics.signals.rows import Reading, Signal
+from collector.analytics.signals.rows import Named, Reading, Signal
 from collector.records import Interval
 
 SAME = 1e-9  # strengths and relative prices nearer than this are one value: another machine's last digits
@@ -15,21 +15,9 @@ CODE = "code"  # the same inputs give another answer: the version of this kind s
 Key: TypeAlias = tuple[str, str, str, datetime, str, int]
 
 
-class Emitted(Protocol):
+class Emitted(Named, Protocol):
     """A stored signal, with the fields of `Signal` that are compared."""
 
-    @property
-    def subject(self) -> str: ...
-    @property
-    def interval(self) -> Interval: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def bar_end(self) -> datetime: ...
-    @property
-    def direction(self) -> int: ...
     @property
     def state(self) -> str: ...
     @property
@@ -38,10 +26,6 @@ class Emitted(Protocol):
     def price(self) -> float | None: ...
     @property
     def inputs_hash(self) -> str: ...
-    @property
-    def parameter_hash(self) -> str: ...
-    @property
-    def version(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,34 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from collector.analytics.signals.parameters import Values
 from collector.records import Interval
 
 WARM_UP = "warm_up"  # not enough history yet
 HOLE = "hole"  # a bar or a settlement is missing inside the window
+
+
+class Named(Protocol):
+    """A signal as it is stored: the fields that name it, and where it points."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def interval(self) -> Interval: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def bar_end(self) -> datetime: ...
+    @property
+    def direction(self) -> int: ...
+    @property
+    def parameter_hash(self) -> str: ...
+    @property
+    def version(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
