@@ -24,7 +24,6 @@ class _Returned:
     tallies: dict[str, Tally] = field(default_factory=dict)
     batches: int = 0
     rows: int = 0
-    refused: int = 0  # by the database; what was not believed before is counted already
 
 
 class Outage:
@@ -77,14 +76,13 @@ class Outage:
             returned = _Returned()
             for file, _, batches in items:
                 if self._store(number, batches, returned):
+                    self._writer.count_late(number)
                     self._spool.done(file)
                 else:
                     self._spool.refused(file)
             rows += returned.rows
             if running:
                 self._writer.finish_cycle(self._report(number, cycle, returned))
-            elif cycle.cycle_id is not None:
-                self._writer.add_rows(number, returned.rows, returned.refused)
         self._tell_dropped()
         return rows
 
@@ -145,7 +143,6 @@ def _add(returned: _Returned, pairs: Iterable[tuple[Batch, WriteResult]]) -> Non
         returned.tallies.setdefault(batch.job.source, Tally()).add(batch, result)
         returned.batches += 1
         returned.rows += sum(result.written.values())
-        returned.refused += len(result.rejects)
 
 
 def _unknown(cycle: SpooledCycle, batches: int) -> CycleReport:

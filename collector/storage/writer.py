@@ -92,10 +92,10 @@ class Writer:
                 found = connection.execute(_STATE, {"cycle_id": report.cycle_id}).scalar()
                 raise IllegalTransition(f"cycle {report.cycle_id} is {found or 'unknown'}, not running")
 
-    def add_rows(self, cycle_id: int, rows: int, rejects: int) -> None:
+    def count_late(self, cycle_id: int) -> None:
         """Count what was stored for a cycle after its end; a running one counts its rows when it ends."""
         with self._database.transaction("count late rows") as connection:
-            connection.execute(_ADD_ROWS, {"cycle_id": cycle_id, "rows": rows, "rejects": rejects})
+            connection.execute(_COUNT_LATE, {"cycle_id": cycle_id})
 
     def abandon_running(self, now: datetime) -> list[int]:
         """Mark the cycles of dead processes and return their numbers. Only under the writer lock."""
@@ -245,17 +245,25 @@ _BEGIN = text(
     "INSERT INTO cycles (cadence, state, started_at, instance, folder, simulated) "
     "VALUES (:cadence, 'running', :at, :instance, :folder, :sim) RETURNING cycle_id"
 )
-# Names the states it may leave; the second is the same call once more, after an answer that got lost.
-_ADD_ROWS = text(
-    "UPDATE cycles SET rows_written = rows_written + :rows, rejects = rejects + :rejects "
-    "WHERE cycle_id = :cycle_id AND state <> 'running'"
+_COUNT_LATE = text(
+    """
+    UPDATE cycles c
+    SET rows_written = greatest(c.rows_written, l.written), rejects = greatest(c.rejects, l.refused)
+    FROM (SELECT coalesce(sum(rows_written), 0) AS written, coalesce(sum(rejects), 0) AS refused
+        FROM jobs WHERE cycle_id = :cycle_id) l
+    WHERE cycle_id = :cycle_id AND state <> 'running'
+    """
 )
 _FIND = text("SELECT cycle_id, state FROM cycles WHERE cadence = :cadence AND started_at = :at LIMIT 1")
+# Names the states it may leave; the second is the same call once more, after an answer that got lost. The ledger counts
+# what landed, even when the answer to its COMMIT got lost and the report knows only that a repetition changed nothing.
 _FINISH = text(
     """
     UPDATE cycles SET state = :state, finished_at = :finished_at, folder = :folder, report = CAST(:report AS jsonb),
-        rows_written = :rows_written, indicator_rows = :indicator_rows, jobs_ok = :jobs_ok,
-        jobs_failed = :jobs_failed, jobs_skipped = :jobs_skipped, rejects = :rejects
+        rows_written = greatest(:rows_written, l.written), indicator_rows = :indicator_rows, jobs_ok = :jobs_ok,
+        jobs_failed = :jobs_failed, jobs_skipped = :jobs_skipped, rejects = greatest(:rejects, l.refused)
+    FROM (SELECT coalesce(sum(rows_written), 0) AS written, coalesce(sum(rejects), 0) AS refused
+        FROM jobs WHERE cycle_id = :cycle_id) l
     WHERE cycle_id = :cycle_id AND (state = 'running' OR (state = :state AND finished_at = :finished_at))
     """
 )

@@ -9,6 +9,7 @@ import pytest
 from collector.errors import StorageUnavailable
 from collector.records import CycleState, Dataset, GlobalMarket
 from collector.sources.base import Shape
+from collector.storage.writer import Writer
 from tests.unit.cycle_rig import Everything, Rig, Stand, frozen_market, only
 from tests.unit.test_cycle_stored import DISK_FULL, REFUSE, Outsider
 
@@ -103,6 +104,36 @@ def test_bars_that_came_meanwhile_are_fetched_when_the_database_is_back(pulse, d
         clock.advance(MINUTE_S)
         rig.run()
         assert rig.rows("SELECT count(*), max(open_time) - min(open_time) FROM candles") == [(5, timedelta(minutes=4))]
+
+
+class Unheard(Writer):
+    """A writer whose first answers get lost after the database has committed, as when the server dies just then."""
+
+    def __init__(self, database, lost):
+        super().__init__(database)
+        self.lost = lost
+
+    def write(self, cycle_id, batches):
+        results = super().write(cycle_id, batches)
+        if self.lost:
+            self.lost -= 1
+            raise StorageUnavailable("write: server closed the connection unexpectedly")
+        return results
+
+
+@pytest.mark.parametrize("lost", [1, 4], ids=["and repeated", "and given up"])
+def test_rows_whose_commit_was_not_heard_of_are_counted_by_their_cycle(pulse, database, clock, tmp_path, lost):
+    with rig_of(pulse, database, clock, tmp_path, writer=Unheard(database, lost)) as rig:
+        rig.run()
+        clock.advance(MINUTE_S)
+        rig.run()
+        counted = rig.rows(
+            "SELECT c.state, c.rows_written, sum(j.rows_written)::int FROM cycles c JOIN jobs j USING (cycle_id) "
+            "GROUP BY c.cycle_id ORDER BY c.cycle_id"
+        )
+        assert [state for state, *_ in counted] == ["ok" if lost == 1 else "partial", "ok"]
+        assert all(told == held > 0 for _, told, held in counted)
+        assert caps(rig) == [1, 2]
 
 
 def test_an_outage_from_the_start_is_an_error_for_nothing_is_known_yet(pulse, database, clock, tmp_path, outsider):
