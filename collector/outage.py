@@ -53,7 +53,7 @@ class Outage:
     def finish_old(self) -> None:
         """Record the ends that could not be recorded. Raises StorageError; then the rest is tried again later."""
         while self._unfinished:
-            self._writer.finish_cycle(self._unfinished[0])
+            self._writer.finish_cycle(self._unfinished[0], unheard=True)
             self._unfinished.pop(0)
 
     def bring_back(self) -> int:

@@ -72,10 +72,11 @@ class Writer:
         number = self.begin_cycle(cadence, started_at, instance=instance, folder=folder, simulated=simulated)
         return number, True
 
-    def finish_cycle(self, report: CycleReport) -> None:
+    def finish_cycle(self, report: CycleReport, *, unheard: bool = False) -> None:
         """Close a running cycle with its report; repeating the same call changes nothing.
 
-        Raises IllegalTransition when the cycle is not running, or when the report's state is no end.
+        Raises IllegalTransition when the cycle is not running, or when the report's state is no end. `unheard`: an
+        earlier call failed, but may have landed without our hearing of it; then that end stays.
         """
         if report.state not in _FINISHED:
             raise IllegalTransition(f"cycle {report.cycle_id} cannot finish as {report.state}")
@@ -90,6 +91,8 @@ class Writer:
         with self._database.transaction("finish a cycle") as connection:
             if connection.execute(_FINISH, values).rowcount != 1:
                 found = connection.execute(_STATE, {"cycle_id": report.cycle_id}).scalar()
+                if unheard and found in {str(state) for state in _FINISHED}:
+                    return
                 raise IllegalTransition(f"cycle {report.cycle_id} is {found or 'unknown'}, not running")
 
     def count_late(self, cycle_id: int) -> None:

@@ -136,6 +136,26 @@ def test_rows_whose_commit_was_not_heard_of_are_counted_by_their_cycle(pulse, da
         assert caps(rig) == [1, 2]
 
 
+class UnheardEnd(Writer):
+    """A writer of whose first end of a cycle nobody hears, however often it is repeated."""
+
+    lost = 4
+
+    def finish_cycle(self, report, *, unheard=False):
+        super().finish_cycle(report, unheard=unheard)
+        if self.lost:
+            self.lost -= 1
+            raise StorageUnavailable("finish a cycle: server closed the connection unexpectedly")
+
+
+def test_an_end_that_was_recorded_without_our_hearing_of_it_stays(pulse, database, clock, tmp_path):
+    with rig_of(pulse, database, clock, tmp_path, writer=UnheardEnd(database)) as rig:
+        rig.run()
+        clock.advance(MINUTE_S)
+        rig.run()
+        assert rig.rows("SELECT state FROM cycles ORDER BY cycle_id") == [("ok",), ("ok",)]
+
+
 def test_an_outage_from_the_start_is_an_error_for_nothing_is_known_yet(pulse, database, clock, tmp_path, outsider):
     with rig_of(pulse, database, clock, tmp_path) as rig:
         outsider.cut(allow=False)
