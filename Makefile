@@ -5,7 +5,7 @@ TYPESCRIPT := tests/acceptance/clients/typescript
 CYCLES ?= 0
 FAULTS ?=
 .DEFAULT_GOAL := help
-.PHONY: help run demo analytics test clients dashboard test-faults test-soak lint types format bench lock clean
+.PHONY: help run demo analytics test clients dashboard test-faults test-soak lint types format bench audit sbom lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,12 @@ format: .venv/.installed-dev ## rewrite the code in the house format
 
 bench: .venv/.installed-dev ## every benchmark, printed as ratios
 	for name in indicators writer start api cycle inventory analytics_trends analytics_derived analytics_sweep; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+audit: .venv/.installed-dev ## known vulnerabilities of the pinned packages (asks the advisory service: needs a network)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt -r requirements-analytics.txt
+
+sbom: .venv/.installed-dev ## write sbom.json: every installed package, CycloneDX 1.6 (no network)
+	$(BIN)/cyclonedx-py environment --spec-version 1.6 --output-format JSON --output-reproducible -o sbom.json $(BIN)/python
 
 lock: .venv/.installed-dev ## compile requirements*.in to pinned, hashed requirements*.txt
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt requirements.in
