@@ -26,6 +26,7 @@ from collector.log import get_logger
 from collector.outage import Outage
 from collector.providers import build_source, build_tasks, check_schedule, close_source, healable
 from collector.records import CycleReport
+from collector.retention.space import free_space
 from collector.scheduler import STOP_SIGNALS, Daemon
 from collector.scrutiny import Scrutiny
 from collector.sources import SOURCES
@@ -33,7 +34,7 @@ from collector.sources.base import Collector
 from collector.spool import Spool
 from collector.status import Overview, load_overview
 from collector.storage.coverage import CoverageStore
-from collector.storage.database import Database, WriterLock
+from collector.storage.database import Database, RoleLock
 from collector.storage.embedded import EmbeddedPostgres, find_postgres
 from collector.storage.providers import ProviderStore
 from collector.storage.reader import Reader
@@ -187,6 +188,7 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
             mender=build_healer(settings, sources, database),
             scrutiny=build_scrutiny(settings, database, clock),
             outage=build_outage(settings, writer),
+            space=free_space(settings.retention.floor, settings.data_dir, database),
             stopping=stopping,
         )
         yield Collecting(runner, reader, Upkeep(settings.database, settings.logs, writer), database)
@@ -247,7 +249,7 @@ def _keep_budgets(settings: Settings, sources: Sequence[Source], database: Datab
 def _writer_lock(database: Database) -> Iterator[Callable[[], None]]:
     """Hold the writer's lock; the function lent takes it anew when it was lost with its connection."""
     with ExitStack() as stack:
-        lock: WriterLock | None = stack.enter_context(database.writer_lock())
+        lock: RoleLock | None = stack.enter_context(database.writer_lock())
 
         def hold() -> None:
             nonlocal lock
@@ -305,12 +307,12 @@ def run_daemon(
     *,
     say: Callable[[str], None],
     cycles: int = 0,
-    beside: Companion | None = None,
+    beside: Sequence[Companion] = (),
     analyst: Companion | None = None,
 ) -> None:
     """Collect until a signal; with `cycles`, until that many of the first cadence and one of each other have ended.
 
-    `beside` is a process that runs as long as we do; `analyst` is one that is told of each cycle.
+    `beside` are processes that run as long as we do; `analyst` is one that is told of each cycle.
     """
     if settings.simulated:
         say("SIMULATED: every number below is made up")
@@ -333,11 +335,13 @@ def run_daemon(
             clock=SystemClock(),
             after_cycle=after_cycle,
             notify_socket=os.environ.get("NOTIFY_SOCKET", ""),
-            on_stop=lambda: _begin_ends(beside, None if cycles else analyst),
+            on_stop=lambda: _begin_ends(*beside, None if cycles else analyst),
         )
         say(f"logs: {settings.logs.directory}/latest; stop with Ctrl+C")
         daemon.handle_signals()
-        with beside or nullcontext(), analyst or nullcontext():
+        with ExitStack() as stack:
+            for companion in (*beside, analyst):
+                stack.enter_context(companion or nullcontext())
             daemon.run()
             if cycles and analyst is not None:
                 analyst.finish()  # what it was told of belongs to what is shown

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import psycopg2.extensions
@@ -31,7 +31,11 @@ CONNECT = {
 }
 _NAME_BYTES = 63  # PostgreSQL cuts application_name here
 
-_KEY = "hashtextextended('collector writer of ' || current_schema(), 0)"
+WRITER, HOUSEKEEPER = "writer", "housekeeper"
+"""Roles that only one process has at a time: who collects, and who keeps house."""
+_DOES = {WRITER: "another collector works on", HOUSEKEEPER: "another process keeps house on"}
+_KEY = "hashtextextended('collector ' || :role || ' of ' || current_schema(), 0)"
+_TAKE, _FREE = text(f"SELECT pg_try_advisory_lock({_KEY})"), text(f"SELECT pg_advisory_unlock({_KEY})")
 _HOLDER = text(
     f"""
     SELECT a.pid, a.application_name, a.client_addr::text, a.backend_start
@@ -43,12 +47,12 @@ _HOLDER = text(
 )
 
 
-def _free_lock(connection: Connection) -> None:
-    """Free the lock now: a server notices the end of a session a moment later, and the next collector may be quick."""
+def _free_lock(connection: Connection, role: str) -> None:
+    """Free the lock now: a server notices the end of a session a moment later, and the next process may be quick."""
     with suppress(SQLAlchemyError):
         connection.rollback()
         with connection.begin():
-            connection.execute(text(f"SELECT pg_advisory_unlock({_KEY})"))
+            connection.execute(_FREE, {"role": role})
 
 
 def driver_url(url: str) -> URL:
@@ -62,8 +66,8 @@ def driver_url(url: str) -> URL:
     return parsed.set(drivername=DRIVER)
 
 
-class WriterLock:
-    """Proof of being the only writer, as long as its connection lives."""
+class RoleLock:
+    """Proof of being the only one in a role, as long as its connection lives."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -134,37 +138,44 @@ class Database:
         with translated(doing), self.engine.begin() as connection:
             yield connection
 
-    @contextmanager
-    def writer_lock(self) -> Iterator[WriterLock]:
+    def writer_lock(self) -> AbstractContextManager[RoleLock]:
         """Be the only writer of this database and schema; raises LockHeld naming the one who is already."""
+        return self._lock(WRITER)
+
+    def housekeeper_lock(self) -> AbstractContextManager[RoleLock]:
+        """Be the only one that keeps house here; raises LockHeld naming the one who does already."""
+        return self._lock(HOUSEKEEPER)
+
+    @contextmanager
+    def _lock(self, role: str) -> Iterator[RoleLock]:
         with translated("lock the database"):
             connection = self.engine.connect()
         try:
             with translated("lock the database"):
-                self._take_lock(connection)
+                self._take_lock(connection, role)
             try:
-                yield WriterLock(connection)
+                yield RoleLock(connection)
             finally:
-                _free_lock(connection)
+                _free_lock(connection, role)
         finally:
             # Not back to the pool: closing the session frees the lock for sure, whatever state it is in.
             connection.invalidate()
             connection.close()
 
-    def _take_lock(self, connection: Connection) -> None:
+    def _take_lock(self, connection: Connection, role: str) -> None:
         with connection.begin():
             # A lost machine frees its lock within a minute; an idle one keeps it for ever.
             connection.execute(text("SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10"))
             connection.execute(text("SET tcp_keepalives_count = 3; SET idle_session_timeout = 0"))
-            if connection.execute(text(f"SELECT pg_try_advisory_lock({_KEY})")).scalar():
+            if connection.execute(_TAKE, {"role": role}).scalar():
                 return
-            holder = connection.execute(_HOLDER).first()
-        raise LockHeld(_describe_holder(holder._asdict() if holder else None, self.safe_url))
+            holder = connection.execute(_HOLDER, {"role": role}).first()
+        raise LockHeld(_describe_holder(holder._asdict() if holder else None, f"{_DOES[role]} {self.safe_url}"))
 
     def has_writer(self) -> bool:
         """Return whether somebody, here or elsewhere, holds the writer's lock."""
         with self.reading("look for a collector") as connection:
-            return connection.execute(_HOLDER).first() is not None
+            return connection.execute(_HOLDER, {"role": WRITER}).first() is not None
 
     def upgrade(self) -> list[str]:
         """Bring the schema to this program's version and return the revisions applied, oldest first.
@@ -177,6 +188,14 @@ class Database:
     def revision(self) -> str | None:
         """Return the schema revision the database is at; None for an empty one."""
         return schema.revision(self.engine)
+
+    def require_tables(self) -> None:
+        """Raise ConfigError unless the tables are there, and of this program's schema."""
+        found, wanted = self.revision(), schema.head()
+        if found is None:
+            raise ConfigError("the database is empty; start with `python main.py run` or `make demo`")
+        if found != wanted:
+            raise ConfigError(f"the database is at schema {found}, this program at {wanted}: python main.py db upgrade")
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -197,10 +216,10 @@ def _forbid_writing(connection: psycopg2.extensions.connection, _record: Any) ->
     connection.autocommit = False
 
 
-def _describe_holder(holder: dict[str, Any] | None, where: str) -> str:
+def _describe_holder(holder: dict[str, Any] | None, what: str) -> str:
     if holder is None:
-        return f"another collector works on {where}; it has just let go, try again"
+        return f"{what}; it has just let go, try again"
     who = holder["application_name"] or "a session of another user"
     address = f" from {holder['client_addr']}" if holder["client_addr"] else ""
     since = f" since {holder['backend_start']:%Y-%m-%d %H:%M:%S} UTC" if holder["backend_start"] else ""
-    return f"another collector works on {where}: {who}{address}{since} (server process {holder['pid']}); stop it first"
+    return f"{what}: {who}{address}{since} (server process {holder['pid']}); stop it first"

@@ -156,6 +156,7 @@ class Program:
             "COLLECTOR_SIMULATED": "true",
             "COLLECTOR_API__ENABLED": "false",  # many run at once, and there is one port 8000
             "COLLECTOR_ANALYTICS__ENABLED": "false",  # its packages take seconds to load; test_analytics.py has it
+            "COLLECTOR_ALERTS__ENABLED": "false",  # then nothing keeps house; test_housekeeping.py has it
             "COLLECTOR_DATA_DIR": str(folder / "data"),
             "COLLECTOR_LOGS__DIRECTORY": str(self.logs),
             **({"COLLECTOR_DATABASE__URL": url} if url else {}),

@@ -70,6 +70,16 @@ def test_a_second_collector_is_told_who_holds_the_lock(database, other):
     assert "\n" not in message
 
 
+def test_only_one_process_keeps_house_and_it_disturbs_no_collector(database, other):
+    with database.housekeeper_lock() as lock, other.writer_lock() as writer:
+        assert lock.still_held()
+        assert writer.still_held()
+        with pytest.raises(LockHeld, match="another process keeps house on"), other.housekeeper_lock():
+            pass
+    with other.housekeeper_lock() as lock:
+        assert lock.still_held()
+
+
 def test_the_lock_is_free_again_afterwards_even_after_an_error(database, other):
     with pytest.raises(ValueError, match="mine"), database.writer_lock():
         raise ValueError("mine")
