@@ -71,7 +71,8 @@ def load_settings(
 ) -> tuple[Settings, tuple[Layer, ...]]:
     """Return the checked settings and the layers they came from, weakest first.
 
-    Plain names (PORT and so on) are weaker than any COLLECTOR_ name; an empty one says nothing.
+    Plain names (PORT and so on) are weaker than any COLLECTOR_ name; an empty one says nothing. A COLLECTOR_ name with
+    _FILE behind it names a file that holds the value.
     `file` defaults to config/config.yaml, `environment` to the process environment. `env_file` defaults to .env,
     which may be absent; with an `environment` handed in, it is read only when named. Relative folders are taken
     from the product's root. Raises ConfigError with one line.
@@ -84,10 +85,10 @@ def load_settings(
         env_file = env_file or ROOT / ".env"
         names, where = _read_env(env_file), str(_shown(env_file))
         layers += _from_plain_names(names, where)
-        named.append(Layer(where, _from_names(names, where)))
+        named += [Layer(where, _from_names(names, where)), *_from_files(names, where)]
     names = os.environ if environment is None else environment
     layers += _from_plain_names(names, "environment")
-    layers += [*named, Layer("environment", _from_names(names)), *overrides]
+    layers += [*named, Layer("environment", _from_names(names)), *_from_files(names, "environment"), *overrides]
     tree: dict[str, Any] = {}
     for layer in layers:
         tree = _merge(tree, layer.tree)
@@ -217,7 +218,7 @@ def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[st
     """Turn COLLECTOR_A__B=x into {a: {b: x}}; lists and objects may be written as YAML flow."""
     tree: dict[str, Any] = {}
     for name, text in sorted(names.items()):
-        if not name.upper().startswith(PREFIX):
+        if not name.upper().startswith(PREFIX) or _in_a_file(name):
             continue
         path = name[len(PREFIX) :].lower().split("__")
         if path[0] not in Settings.model_fields:
@@ -229,6 +230,40 @@ def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[st
                 raise ConfigError(f"{name} ({where}): a shorter name sets the same part already; remove one of the two")
         node[path[-1]] = _value(path, text, name, where)
     return tree
+
+
+_FILE = "_file"
+
+
+def _in_a_file(name: str) -> list[str] | None:
+    """Return the path of the setting whose value is in the file that COLLECTOR_..._FILE names; None for other names."""
+    if not name.upper().startswith(PREFIX) or not name.lower().endswith(_FILE):
+        return None
+    *groups, key = name[len(PREFIX) :].lower().split("__")
+    known = _known_at(tuple(groups))
+    return [*groups, key.removesuffix(_FILE)] if key not in known and key.removesuffix(_FILE) in known else None
+
+
+def _from_files(names: Mapping[str, str], where: str) -> list[Layer]:
+    """Return a layer for each setting that is read from a file of its own, as secrets of containers and units are.
+
+    The text loses the space around it, so that an editor's last line end is no part of a key.
+    """
+    layers = []
+    given = {name.upper() for name, text in names.items() if text.strip()}
+    for name, file in sorted(names.items()):
+        path = _in_a_file(name)
+        if path is None or not file.strip():
+            continue
+        if name.upper().removesuffix(_FILE.upper()) in given:
+            raise ConfigError(f"{name} ({where}): {name[: -len(_FILE)]} is set as well; remove one of the two")
+        place = Path(file.strip())
+        text = _read_text(place, f"it is named by {name}; make it a readable text file or remove the name").strip()
+        tree: Any = _value(path, text, name, where)
+        for group in reversed(path):
+            tree = {group: tree}
+        layers.append(Layer(f"{name} in the environment" if where == "environment" else f"{name} in {where}", tree))
+    return layers
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

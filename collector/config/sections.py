@@ -15,8 +15,14 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from collector.config.alerts import AlertSettings
 from collector.config.analytics import AnalyticsSettings
+from collector.config.backups import BackupSettings
+from collector.config.bigquery import BigQuerySettings
+from collector.config.export import ExportSettings
+from collector.config.retention import RetentionSettings
 from collector.config.section import Section
+from collector.config.timescale import TimescaleSettings
 from collector.config.values import (
     CronLine,
     Duration,
@@ -246,6 +252,16 @@ class Settings(BaseSettings):
     checks: CheckSettings = Field(CheckSettings(), description="When a stored value is doubted")
     http: HttpSettings = Field(HttpSettings(), description="Bounds of every call")
     api: ApiSettings = Field(ApiSettings(), description="The data API")
+    export: ExportSettings = Field(ExportSettings(), description="Scheduled exports to a folder or a bucket")
+    bigquery: BigQuerySettings = Field(BigQuerySettings(), description="What goes to BigQuery, and how")
+    retention: RetentionSettings = Field(
+        RetentionSettings(), description="What leaves the database by age, and where it goes"
+    )
+    timescale: TimescaleSettings = Field(
+        TimescaleSettings(), description="What `db timescale enable` sets up where the server has TimescaleDB"
+    )
+    backups: BackupSettings = Field(BackupSettings(), description="Scheduled backups of the database")
+    alerts: AlertSettings = Field(AlertSettings(), description="What is told to whom when something is wrong")
     simulated: bool = Field(default=False, description="Marks everything stored and shown as simulated")
 
     @model_validator(mode="after")
