@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import Table
 
 from collector import records
+from collector.storage.models.alerts import ALERT_MESSAGES, ALERTS
 from collector.storage.models.analytics import ANALYTICS
 from collector.storage.models.columns import METADATA
 from collector.storage.models.ledger import CYCLES, JOBS, PROVIDER_BUDGETS, PROVIDER_STATE, RAW_PAYLOADS, REJECTS
@@ -24,6 +25,8 @@ from collector.storage.models.market import (
     SENTIMENTS,
     TICKERS,
 )
+from collector.storage.models.retention import COLD_MONTHS, RETENTION, TABLE_SIZES, THINNED_MONTHS
+from collector.storage.models.sinks import SINK_WATERMARKS
 from collector.storage.models.trust import COVERAGE, REVISIONS, SUSPECTS
 
 TABLES: Mapping[type[records.Record], Table] = {
@@ -45,10 +48,13 @@ TABLES: Mapping[type[records.Record], Table] = {
 """Where each record is stored. Its key is the table's primary key, with `instrument_id` for `instrument`."""
 
 __all__ = [
+    "ALERTS",
+    "ALERT_MESSAGES",
     "ANALYTICS",
     "ASSETS",
     "ASSET_DETAILS",
     "CANDLES",
+    "COLD_MONTHS",
     "COVERAGE",
     "CYCLES",
     "FUNDING_FORECASTS",
@@ -69,9 +75,13 @@ __all__ = [
     "PROVIDER_STATE",
     "RAW_PAYLOADS",
     "REJECTS",
+    "RETENTION",
     "REVISIONS",
     "SENTIMENTS",
+    "SINK_WATERMARKS",
     "SUSPECTS",
     "TABLES",
+    "TABLE_SIZES",
+    "THINNED_MONTHS",
     "TICKERS",
 ]
