@@ -1,0 +1,1 @@
+"""Datasets as files: CSV, JSON lines and Parquet, out and in again, with a manifest that says what they hold."""

@@ -1,0 +1,103 @@
+"""One SELECT sees the database and files as one table, exactly, and changes nothing."""
+
+import io
+import json
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from collector.errors import ConfigError
+from collector.sinks.files.exporting import Request, export
+from collector.sinks.files.querying import Places, answered, print_answer
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def asked(database, statement, folder, *folders, **bounds):
+    places = Places(database=database, cold=folder / "cold", folders=folders, **bounds)
+    with answered(places, statement) as result:
+        return result.fetchall()
+
+
+def test_rows_of_the_database_are_counted_and_exact(filled, tmp_path):
+    statement = "select venue, count(*), min(open), max(volume) from candles group by venue order by venue"
+    assert asked(filled, statement, tmp_path) == [
+        ("kraken", 600, Decimal("100.5"), Decimal("448.5")),
+        ("okx", 1200, Decimal("100.5"), Decimal("448.5")),
+    ]
+
+
+def test_rows_that_are_in_both_count_once_and_rows_of_files_alone_count(changing, change, tmp_path):
+    export(changing, Request(datasets=["candles"]), tmp_path / "out", now=NOW)
+    change(changing, "DELETE FROM candles WHERE open_time < '2026-01-31+00'")
+    statement = "select count(*), count(distinct (instrument, interval, open_time)) from candles"
+    assert asked(changing, statement, tmp_path) == [(1728, 1728)]
+    assert asked(changing, statement, tmp_path, tmp_path / "out") == [(1800, 1800)]
+
+
+def test_a_sealed_month_and_the_rows_that_came_after_it_are_one_table(changing, change, tmp_path):
+    export(changing, Request(datasets=["candles"]), tmp_path / "cold", now=NOW)
+    name = "candles/venue=okx/month=2026-01/candles.parquet"
+    change(changing, "DELETE FROM candles WHERE instrument_id < 3 AND open_time < '2026-01-31+00'")
+    change(
+        changing,
+        "INSERT INTO cold_months (dataset, month, state, generation, file, rows, size, sha256, fingerprint, hot_rows, "
+        "hot_fingerprint, replaced, stale, updated_at) VALUES ('candles', '2026-01-01+00', 'dropped', 1, :name, 1, 1, "
+        "'', '', 0, '', 0, '{}', now())",
+        name=name,
+    )
+    assert asked(changing, "select count(*) from candles", tmp_path) == [(1800,)]
+
+
+def test_two_tables_join_and_a_table_may_be_named_twice(filled, tmp_path):
+    statement = """
+        with bars as (select * from candles where interval = '1h')
+        select count(*) from bars a join bars b using (instrument, open_time) join instruments i using (instrument)
+    """
+    assert asked(filled, statement, tmp_path) == [(900,)]
+
+
+def test_a_number_that_no_decimal_holds_arrives_as_text(filled, tmp_path):
+    statement = "select asset_id, total_supply from market_snapshots order by asset_id"
+    found = dict(asked(filled, statement, tmp_path))
+    assert found["dust"] == "123456789012345678901234567890123456789012"
+
+
+def test_a_range_reads_less(filled, tmp_path):
+    since = datetime(2026, 2, 1, tzinfo=UTC)
+    assert asked(filled, "select min(open_time) from candles", tmp_path, since=since) == [(since,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from candles",
+        "select 1; drop table candles",
+        "create table x as select 1",
+        "copy (select 1) to '/tmp/never.csv'",
+        "attach 'x.db'",
+        "pragma database_list",
+        "",
+    ],
+)
+def test_anything_but_one_select_is_refused_in_one_line(filled, tmp_path, statement):
+    with pytest.raises(ConfigError) as refused:
+        asked(filled, statement, tmp_path)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_unknown_table_is_told_in_one_line(filled, tmp_path):
+    with pytest.raises(ConfigError, match="candle_sticks"):
+        asked(filled, "select * from candle_sticks", tmp_path)
+
+
+def test_json_tells_exact_numbers_as_text_and_null_as_null(filled, tmp_path):
+    places = Places(database=filled, cold=tmp_path)
+    statement = "select open, quote_volume, open_time from candles order by instrument, interval, open_time limit 1"
+    out = io.StringIO()
+    with answered(places, statement) as result:
+        print_answer(result, "json", out, limit=5, simulated=True)
+    told = json.loads(out.getvalue())
+    assert told["simulated"] is True
+    assert told["rows"] == [{"open": "100.5", "quote_volume": None, "open_time": "2026-01-30T22:00:00+00:00"}]
