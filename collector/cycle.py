@@ -38,6 +38,7 @@ AWAY_S = 5.0  # a database that was away for all attempts is left alone for so l
 STORE_PAUSE_S = 1.0  # doubled each time: 1 + 2 + 4 s ride out a restart of the server
 PROGRESS_EVERY_S = 5.0
 MENDING_S = 60.0  # healing takes its share of so much time at most: a long cycle would keep the others waiting
+NO_ROOM = "the disk has no room for it: retention.floor"
 QUIET_S = 1.0  # without a batch: then pauses that other processes met are looked for
 
 T = TypeVar("T")
@@ -79,6 +80,16 @@ class Mender(Protocol):
         """Return what a provider gave in place of another as rows of what was wanted; their source stays."""
 
 
+class Space(Protocol):
+    """Knows what must not be added to the disk now."""
+
+    def stopped_datasets(self, now: datetime) -> frozenset[Dataset]:
+        """Return the datasets that are not to be fetched."""
+
+    def keeps_payloads(self, now: datetime) -> bool:
+        """Return whether raw answers may be stored."""
+
+
 class CycleRunner:
     """Runs one cycle at a time; owned by one thread."""
 
@@ -100,6 +111,7 @@ class CycleRunner:
         budgets: Keeper | None = None,
         mender: Mender | None = None,
         scrutiny: Scrutiny | None = None,
+        space: Space | None = None,
         stopping: threading.Event | None = None,
     ) -> None:
         self._sources = {source.name: source for source in sources}
@@ -116,6 +128,7 @@ class CycleRunner:
         self._budgets = budgets
         self._mender = mender
         self._scrutiny = scrutiny
+        self._space = space
         self._outage = outage
         self._remembered: dict[str, list[tuple[Sequence[Task], Known]]] = {}  # cadence -> stages of its last cycle
         self._teller = Teller(sources, clock)
@@ -267,23 +280,36 @@ class CycleRunner:
             self._store(run, [batch])
 
     def _fetch(self, run: Run, jobs: Sequence[Job], give_up_at: float) -> None:
-        """Run jobs side by side, each in the pool of its source, and store what they bring."""
+        """Run jobs side by side, each in the pool of its source, and store what they bring.
+
+        Those for which the disk has no room are skipped: what can be asked for again becomes a hole.
+        """
+        stopped = self._space.stopped_datasets(self._clock.now()) if self._space is not None else frozenset()
         done: queue.Queue[Batch] = queue.Queue(WAITING_BATCHES)
         for name, source in self._sources.items():
             mine = [job for job in jobs if job.source == name]
             tally = run.tallies[name]
             tally.started = tally.started or self._clock.monotonic()
-            _submit(source, [self._worker(run, source, job, done, give_up_at) for job in mine])
+            _submit(source, [self._worker(run, source, job, done, give_up_at, stopped) for job in mine])
         self._store_all(run, done, jobs)
 
-    def _worker(self, run: Run, source: Source, job: Job, done: "queue.Queue[Batch]", give_up_at: float) -> Worker:
+    def _worker(
+        self,
+        run: Run,
+        source: Source,
+        job: Job,
+        done: "queue.Queue[Batch]",
+        give_up_at: float,
+        stopped: frozenset[Dataset],
+    ) -> Worker:
+        no_room = NO_ROOM if job.dataset in stopped else ""
         return Worker(
             run=run,
             source=source,
             job=job,
             done=done,
             clock=self._clock,
-            refusal=lambda: self._refusal(run, give_up_at),
+            refusal=lambda: no_room or self._refusal(run, give_up_at),
         )
 
     def _refusal(self, run: Run, give_up_at: float) -> str:
@@ -315,6 +341,8 @@ class CycleRunner:
         return batch if self._mender is None else self._mender.adapt(batch)
 
     def _store(self, run: Run, group: Sequence[Batch]) -> None:
+        if self._space is not None and not self._space.keeps_payloads(self._clock.now()):
+            group = [replace(batch, payloads=()) for batch in group]
         pairs = self._write(run, group)
         for batch, result in pairs:
             run.tallies[batch.job.source].finished = self._clock.monotonic()

@@ -23,6 +23,7 @@ class Gaps:
     windows: Sequence[tuple[Series, Window]]
     snapshots: Sequence[LostJobs]  # of the last days; they cannot be fetched again
     cycles: Sequence[LostCycle]  # of the last days, whose process died
+    sealed: Sequence[tuple[str, datetime, datetime]] = ()  # months in files: dataset, since, until
 
 
 def load_gaps(store: CoverageStore, prefix: str, now: datetime) -> Gaps:
@@ -32,7 +33,14 @@ def load_gaps(store: CoverageStore, prefix: str, now: datetime) -> Gaps:
     snapshots = store.lost_jobs(since, prefix)
     if prefix and not windows and not snapshots:
         raise ConfigError(f"SERIES: {prefix}: no series begins like this; names are like okx:BTC-USDT:perp/1m")
-    return Gaps(now=now, prefix=prefix, windows=windows, snapshots=snapshots, cycles=store.lost_cycles(since))
+    return Gaps(
+        now=now,
+        prefix=prefix,
+        windows=windows,
+        snapshots=snapshots,
+        cycles=store.lost_cycles(since),
+        sealed=store.sealed(),
+    )
 
 
 def bars_of(series: Series, window: Window) -> int | None:
@@ -61,6 +69,7 @@ def as_json(gaps: Gaps) -> dict[str, Any]:
                 "reason": window.reason,
                 "attempts": window.attempts,
                 "next_try_at": window.next_try_at,
+                "sealed_months": sealed_months(series, window, gaps.sealed),
             }
             for series, window in gaps.windows
         ],
@@ -93,14 +102,28 @@ def _windows(gaps: Gaps) -> list[str]:
     none = len(open_ones) - len(waiting)
     about = f" of {gaps.prefix}" if gaps.prefix else ""
     head = f"gaps{about}: {len(waiting)} windows missing ({bars:,} bars), {none} that the provider does not have"
-    return [head, *render_windows(gaps.windows)]
+    return [head, *render_windows(gaps.windows, gaps.sealed)]
 
 
-def render_windows(windows: Sequence[tuple[Series, Window]]) -> list[str]:
+def sealed_months(series: Series, window: Window, sealed: Sequence[tuple[str, datetime, datetime]]) -> list[str]:
+    """Return the months of a held window, as 2026-01, that are in files and not in the database."""
+    if window.state not in HELD:
+        return []
+    return [
+        f"{since:%Y-%m}"
+        for dataset, since, until in sealed
+        if dataset == series.dataset and since < window.until and window.since < until
+    ]
+
+
+def render_windows(
+    windows: Sequence[tuple[Series, Window]], sealed: Sequence[tuple[str, datetime, datetime]] = ()
+) -> list[str]:
     """Return the lines of a table of windows; none without windows."""
     rows = []
     for series, window in windows:
         bars = bars_of(series, window)
+        cold = sealed_months(series, window, sealed)
         rows.append(
             (
                 series.name,
@@ -110,7 +133,7 @@ def render_windows(windows: Sequence[tuple[Series, Window]]) -> list[str]:
                 str(window.state),
                 window.source,
                 moment(window.next_try_at),
-                window.reason,
+                f"in files: {', '.join(cold)}" if cold else window.reason,
             )
         )
     head = ("series", "from", "to (exclusive)", "bars", "state", "source", "next try", "why")

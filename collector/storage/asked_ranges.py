@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from collector.coverage import ASKED_FOR, NOT_ASKED_YET, OLDER, OWN_TRIES, Series
 from collector.records import Dataset
-from collector.storage.coverage import LOCK  # whoever changes windows holds it
+from collector.storage.cold.cold_windows import LOCK  # whoever changes windows holds it
 from collector.storage.database import Database
 
 

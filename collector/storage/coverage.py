@@ -26,6 +26,7 @@ from collector.coverage import (
     settle,
 )
 from collector.records import Batch, Candle, Dataset, Interval, WriteResult
+from collector.storage.cold.cold_windows import LOCK, load_left, load_sealed, with_sealed, without_deleted
 from collector.storage.database import Database
 from collector.storage.instrument_ids import InstrumentIds
 from collector.storage.losses import LostCycle, LostJobs, load_lost_cycles, load_lost_jobs
@@ -35,7 +36,6 @@ from collector.storage.rows import clean
 Key = tuple[int, str, str]
 """(instrument_id, dataset, interval) of a series, as stored"""
 
-LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('collector coverage of ' || current_schema(), 0))"
 _REASON_CHARACTERS = 500
 
 
@@ -293,6 +293,11 @@ class CoverageStore:
             rows = connection.execute(_WINDOWS, values).all()
         return [(_series(row), _window(tuple(row[3:]))) for row in rows]
 
+    def sealed(self) -> list[tuple[str, datetime, datetime]]:
+        """Return the months that left the database for files: dataset, since, until."""
+        with self._database.reading("read sealed months") as connection:
+            return load_sealed(connection)
+
     def lost_jobs(self, since: datetime, prefix: str = "") -> list[LostJobs]:
         """Return which snapshots were not fetched; see `load_lost_jobs`."""
         return load_lost_jobs(self._database, since, prefix)
@@ -327,9 +332,11 @@ class CoverageStore:
                 cursor.execute(_ISLANDS, {"width": width, "number": number, "interval": interval})
             else:
                 cursor.execute(_PAYMENTS, {"number": number, "venue": venue})
-            told = _scanned(cursor.fetchall(), venue)
+            islands = cursor.fetchall()
             cursor.execute(_ALL, key)
             before = [_window(row) for row in cursor.fetchall()]
+            left = load_left(cursor, str(dataset), interval)
+            told = list(without_deleted(_scanned(with_sealed(islands, before, left), venue), left))
             waiting = [window for window in before if window.state not in HELD]
             after = settle(waiting, told, self._database.clock.now())
             stays = set(before) & set(after)

@@ -111,15 +111,21 @@ class Reader:
     # ------------------------------------------------------------------ what is due
 
     def last_candle_opens(self, interval: Interval, ids: Collection[str]) -> dict[str, datetime]:
-        """Return the open time of the newest stored candle of each instrument."""
+        """Return the open time of the newest candle of each instrument, stored here or sealed to a file."""
         return self._pairs(
             """
-            SELECT i.instrument, c.open_time FROM instruments i CROSS JOIN LATERAL (
+            SELECT i.instrument, coalesce(c.open_time, h.until - CAST(:width AS interval))
+            FROM instruments i LEFT JOIN LATERAL (
                 SELECT open_time FROM candles WHERE instrument_id = i.instrument_id AND interval = :interval
-                ORDER BY open_time DESC LIMIT 1) c
-            WHERE i.instrument = ANY(:ids)
+                ORDER BY open_time DESC LIMIT 1) c ON true
+            LEFT JOIN LATERAL (
+                SELECT until FROM coverage WHERE c.open_time IS NULL AND instrument_id = i.instrument_id
+                    AND dataset = 'candles' AND interval = :interval AND state IN ('observed', 'filled')
+                ORDER BY since DESC LIMIT 1) h ON true
+            WHERE i.instrument = ANY(:ids) AND coalesce(c.open_time, h.until) IS NOT NULL
             """,
             interval=str(interval),
+            width=interval.width,
             ids=list(ids),
         )
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from psycopg2.extras import execute_values
 from sqlalchemy import Connection, text
 
-from collector.errors import IllegalTransition
+from collector.errors import IllegalTransition, StorageRejected
 from collector.records import Batch, CycleReport, CycleState, IndicatorBlock, WriteResult
 from collector.storage import announce, coverage, indicator_rows, ledger, timeseries
 from collector.storage.database import Database
@@ -146,11 +146,19 @@ class Writer:
             return 0
         months = {timeseries.month_of(moment) for moment in set().union(*(block.open_times for block in filled))}
         self._ensure_months({"indicators": months})
+        try:
+            return self._merge_indicators(cycle_id, filled)
+        except StorageRejected:
+            if not self._make_again("indicators", months):
+                raise
+            return self._merge_indicators(cycle_id, filled)
+
+    def _merge_indicators(self, cycle_id: int, blocks: Sequence[IndicatorBlock]) -> int:
         now = self._database.clock.now()
         with self._transaction("write indicators", ["indicators"]) as (_, cursor):
-            numbers = self._ids.of(cursor, [block.instrument for block in filled], now)
-            changed = indicator_rows.merge(cursor, filled, numbers, cycle_id=cycle_id, computed_at=now)
-            announce.announce(cursor, cycle_id, announce.of_blocks(filled, changed, now))
+            numbers = self._ids.of(cursor, [block.instrument for block in blocks], now)
+            changed = indicator_rows.merge(cursor, blocks, numbers, cycle_id=cycle_id, computed_at=now)
+            announce.announce(cursor, cycle_id, announce.of_blocks(blocks, changed, now))
             return changed
 
     # ------------------------------------------------------------------ universe
@@ -231,6 +239,11 @@ class Writer:
                 with self._database.transaction("make partitions") as connection:
                     timeseries.ensure_partitions(connection, table, wanted)
                 self._months[table] |= wanted
+
+    def _make_again(self, table: str, months: set[timeseries.Month]) -> bool:
+        """Make partitions that retention dropped meanwhile; return whether there were any."""
+        with self._database.transaction("make partitions") as connection:
+            return bool(timeseries.ensure_partitions(connection, table, months))
 
 
 def _months(groups: Groups, batches: Sequence[Batch]) -> dict[str, set[timeseries.Month]]:

@@ -112,6 +112,7 @@ def test_the_same_as_json_for_programs():
         "reason": "HTTP 500",
         "attempts": 2,
         "next_try_at": "2026-01-31 12:09:00+00:00",
+        "sealed_months": [],
     }
     assert (second["series"], second["bars"], second["next_try_at"]) == ("okx:BTC-USDT:perp/funding", None, None)
     assert [(item["dataset"], item["cycles"]) for item in tree["snapshots"]] == [("tickers", [7])]
@@ -134,6 +135,9 @@ class Known:
         return list(self._snapshots)
 
     def lost_cycles(self, _since):
+        return []
+
+    def sealed(self):
         return []
 
 

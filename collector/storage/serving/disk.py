@@ -22,17 +22,19 @@ TOO_EARLY = "not known: collected for less than a day"
 NOT_COUNTED_YET = "not known: the server has not counted its rows yet"
 
 _BARS = ("candles", "indicators")
-_BY_AGE = frozenset({"raw_payloads", "jobs", "rejects"})
+_BY_AGE = frozenset({"raw_payloads", "jobs", "rejects", "table_sizes"})
 _IN_PLACE = frozenset(
     {
         "alembic_version",
         "asset_details",
         "assets",
+        "cold_months",
         "coverage",
         "funding_terms",
         "instruments",
         "provider_budgets",
         "provider_state",
+        "thinned_months",
     }
 )
 _LOCAL = frozenset({"", "localhost", "127.0.0.1", "::1"})
@@ -111,7 +113,16 @@ def server_folder(database: Database) -> tuple[str | None, str]:
 def _sizes(connection: Connection, month: timeseries.Month) -> dict[str, _Size]:
     months = [f"_{year:04d}_{number:02d}" for year, number in (timeseries.following(month, -1), month)]
     rows = connection.execute(_SIZES, {"months": months}).mappings()
-    return {row["name"]: _size(row) for row in rows}
+    sizes = {row["name"]: _size(row) for row in rows}
+    hypertables = [name for name in timeseries.PARTITIONED if timeseries.is_hypertable(connection, name)]
+    return sizes | {name: _hypertable_size(connection, name, month) for name in hypertables}
+
+
+def _hypertable_size(connection: Connection, name: str, month: timeseries.Month) -> _Size:
+    size = timeseries.size_of(connection, name)
+    recent = [timeseries.size_of_month(connection, name, item) for item in (timeseries.following(month, -1), month)]
+    rows = None if size.heap_bytes and not size.estimated_rows else size.estimated_rows
+    return _Size(size.total_bytes, rows, sum(recent))
 
 
 def _size(row: Mapping[Any, Any]) -> _Size:

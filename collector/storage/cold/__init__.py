@@ -1,0 +1,1 @@
+"""Months that leave the database for files, rows that are thinned, and how large tables were."""
