@@ -12,6 +12,7 @@ from sqlalchemy import text
 from collector.clock import ManualClock, SystemClock
 from collector.config.loading import PLAIN_NAMES
 from collector.storage.database import Database
+from tests.storage import foreign_server
 
 HERE = Path(__file__).parent
 FOREIGN = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}
@@ -22,8 +23,9 @@ settings.register_profile("search", derandomize=False)  # other examples each ti
 settings.load_profile("repeatable")
 
 FILLED = """
-    SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-    AND relname <> 'alembic_version' AND pg_relation_size(oid) > 0
+    SELECT oid::regclass::text FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+    AND relname <> 'alembic_version'
+    AND (pg_relation_size(oid) > 0 OR EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid))
 """
 
 
@@ -55,13 +57,27 @@ def _migrate(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
-    """A running server whose databases are copies of a migrated one; shared by the tests of one worker."""
+    """A running server whose databases are copies of a migrated one; shared by the tests of one worker.
+
+    With COLLECTOR_TEST_DATABASE_URL it is the server of that address.
+    """
+    if foreign_server.ADDRESS:
+        with foreign_server.ForeignCluster(foreign_server.ADDRESS, prepare=_migrate) as running:
+            yield running
+        return
     tools = _load(HERE / "storage" / "cluster.py")
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     template = tools.build_template(shared / "postgres-template", prepare=_migrate)
     with tools.TestCluster(base / "postgres", template=template) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _fits_the_server(request):
+    about_partitions = request.node.name.partition("[")[0] in foreign_server.ABOUT_PARTITIONS
+    if foreign_server.ADDRESS and about_partitions and request.getfixturevalue("cluster").timescale:
+        pytest.skip("speaks of partitions; this server has hypertables")
 
 
 @pytest.fixture

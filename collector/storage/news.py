@@ -205,9 +205,11 @@ _NEXT = text(
 def _where(now: datetime, fresh: Fresh) -> dict[str, Any]:
     widths = {str(interval): interval.width for interval in Interval}
     intervals = list(fresh.intervals or widths)
+    since, oldest = fresh.since or now - NEWS, now - NEWS
     return {
-        "since": fresh.since or now - NEWS,
-        "oldest": now - NEWS,
+        "since": since,
+        "oldest": oldest,
+        "floor": max(since, oldest) - 2 * max(widths[name] for name in intervals),
         "until": fresh.until or datetime.max.replace(tzinfo=now.tzinfo),
         "of": list(fresh.of) or None,
         "intervals": intervals,
@@ -237,6 +239,8 @@ def _query(kind: Kind) -> str:
     limits = [
         f"t.{kind.time} >= greatest(CAST(:since AS timestamptz), CAST(:oldest AS timestamptz)){_earlier(kind)}",
         f"t.{kind.time} <= :until",
+        # A constant, so that older partitions are left out; compressed rows do not even have an xmin.
+        *([f"t.{kind.time} >= CAST(:floor AS timestamptz)"] if kind.bars else []),
         "(CAST(:cycle AS bigint) IS NULL OR t.cycle_id = :cycle)",
         f"{ahead} >= :first AND {ahead} < :end",
     ]

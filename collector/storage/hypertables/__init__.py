@@ -1,0 +1,1 @@
+"""TimescaleDB: hypertables, compression and continuous aggregates, where the server has it."""
