@@ -19,6 +19,7 @@ from collector.storage.database import Database
 from collector.storage.providers import ProviderStore
 from collector.storage.schema import head as schema_head
 from collector.wiring import open_database
+from collector.wiring_alerts import build_figures
 from collector.worker import Source
 
 CONNECTIONS = 12  # kept open; ten more for a rush
@@ -64,6 +65,7 @@ def build_parts(settings: Settings, *, lasting: bool) -> Iterator[Parts]:
             computed=computed_every(settings),
             log_folder=settings.logs.directory,
             data_folder=None if settings.database.url.get_secret_value() else settings.data_dir / "postgres",
+            figures=build_figures(settings, database, clock),
         )
 
 

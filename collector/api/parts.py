@@ -1,11 +1,12 @@
 """What the API is made of; built by whoever starts it, handed to every router."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+from collector.alerts.exposition import Family
 from collector.clock import Clock
 from collector.config import ApiSettings
 from collector.records import Dataset, Job, Record
@@ -61,3 +62,5 @@ class Parts:
     computed: Mapping[str, timedelta] = field(default_factory=dict)
     log_folder: Path | None = None  # with the folders of the cycles; None: nobody said where
     data_folder: Path | None = None  # of the database, when it is the embedded one
+    # What reads the collector's metrics, for /metrics; it raises StorageError. None: only the API's own are served.
+    figures: Callable[[], Sequence[Family]] | None = None

@@ -341,6 +341,9 @@ def _count_everything(app: FastAPI, parts: Parts) -> None:
     )
     metrics.register("collector_provider_up", "1 online, 0.5 degraded, 0 offline.", lambda: _provider_states(parts))
 
+    if parts.figures is not None:
+        metrics.register_all(parts.figures)
+
     @app.get("/metrics", include_in_schema=False)
     def read_metrics(request: Request) -> Response:  # noqa: ARG001
         return Response(metrics.text(), media_type=MEDIA_TYPE)
