@@ -1,23 +1,34 @@
 """What ships around the program keeps its promises: image, compose file, service units, requirements, health check."""
 
+import importlib.metadata
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
+import threading
 from configparser import RawConfigParser
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import make_url, text
 
 from collector import __version__, cli
-from collector.config import load_settings, parse_duration
+from collector.clock import SystemClock
+from collector.config import Settings, load_settings, parse_duration
+from collector.config.loading import PLAIN_NAMES
+from collector.errors import CollectorError
 from collector.records import CycleReport, SourceReport
+from collector.storage.database import Database
+from collector.storage.embedded import find_postgres
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
+ROOT_OF_UNITS = "/opt/crypto-data-collector"
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE = yaml.safe_load(COMPOSE_TEXT)
@@ -43,7 +54,12 @@ def unit(name: str) -> dict[str, list[str]]:
     return found
 
 
-SERVICE, ONCE = unit("crypto-data-collector.service"), unit("crypto-data-collector-once@.service")
+UNITS = {file.name: unit(file.name) for file in sorted(DEPLOY.glob("*.service"))}
+NAME = "crypto-data-collector"
+SERVICE, ONCE = UNITS[f"{NAME}.service"], UNITS[f"{NAME}-once@.service"]
+COLLECT, API, HOUSEKEEP = (UNITS[f"{NAME}-{part}.service"] for part in ("collect", "api", "housekeep"))
+BACKUP = UNITS[f"{NAME}-backup.service"]
+PROGRAM = ("upgrade", "collector", "api", "housekeeping")  # services that are our image
 
 
 def span(text: str) -> timedelta:
@@ -105,89 +121,251 @@ def test_the_image_stops_politely_and_keeps_its_data():
     words = dict(instructions(DOCKERFILE))
     assert words["STOPSIGNAL"] == "SIGTERM"
     assert json.loads(words["VOLUME"]) == ["/app/data", "/app/logs"]
-    assert json.loads(words["ENTRYPOINT"]) == ["python", "main.py"]
+    assert json.loads(words["ENTRYPOINT"]) == ["tini", "--", "sh", "deploy/start.sh"]  # process 1 reaps
+    assert "install -y --no-install-recommends tini" in DOCKERFILE
+    assert json.loads(words["CMD"]) == ["run"]
 
 
 def test_the_image_is_healthy_only_within_three_market_cycles():
     (check,) = [argument for word, argument in instructions(DOCKERFILE) if word == "HEALTHCHECK"]
     command = json.loads(check.partition("CMD ")[2])
     assert command[1:3] == ["deploy/healthcheck.py", "logs"]
-    assert timedelta(seconds=int(command[3])) >= 3 * MARKET.every
-    assert timedelta(seconds=int(command[3])) > MARKET.every + MARKET.deadline
+    assert timedelta(seconds=int(command[-1])) >= 3 * MARKET.every
+    assert timedelta(seconds=int(command[-1])) > MARKET.every + MARKET.deadline
+    collector = COMPOSE["services"]["collector"]["healthcheck"]["test"]
+    assert collector[-2:] == ["logs", command[-1]]
+
+
+def started(folder, *, user_may_write, **environment):
+    """What start.sh hands to the program: its words and settings; `python` is a program that prints them."""
+    app, bin_ = folder / "app", folder / "bin"
+    (app / "deploy").mkdir(parents=True)
+    bin_.mkdir()
+    if user_may_write:
+        (app / "data").mkdir()
+    (bin_ / "python").write_text('#!/bin/sh\necho "$@"; env\n')
+    (bin_ / "python").chmod(0o755)
+    path = f"{bin_}:/usr/bin:/bin"
+    done = subprocess.run(
+        ["sh", DEPLOY / "start.sh", "api", "--attached"],
+        cwd=app,
+        env={"PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words, *lines = done.stdout.splitlines()
+    own = dict(line.split("=", 1) for line in lines if line.startswith("COLLECTOR_"))
+    return words, own
+
+
+def test_the_image_writes_into_its_own_folders_when_it_may(tmp_path):
+    assert started(tmp_path, user_may_write=True) == ("main.py api --attached", {})
+
+
+def test_a_user_who_may_not_gets_folders_on_the_disk_or_in_tmp(tmp_path):
+    """Without a home, as on hosted spaces."""
+    disk, temporary = tmp_path / "disk", tmp_path / "tmp"
+    temporary.mkdir()
+    places = {"PERSISTENT": str(disk), "TMPDIR": str(temporary)}
+    _, own = started(tmp_path / "a", user_may_write=False, **places)
+    assert own == {
+        "COLLECTOR_DATA_DIR": f"{temporary}/collector/data",
+        "COLLECTOR_LOGS__DIRECTORY": f"{temporary}/collector/logs",
+    }
+    disk.mkdir()
+    _, own = started(tmp_path / "b", user_may_write=False, COLLECTOR_LOGS__DIRECTORY="/x", **places)
+    assert own == {"COLLECTOR_DATA_DIR": f"{disk}/collector/data", "COLLECTOR_LOGS__DIRECTORY": "/x"}
+    _, own = started(tmp_path / "c", user_may_write=False, COLLECTOR_DATA_DIR="/mine", **places)
+    assert own == {"COLLECTOR_DATA_DIR": "/mine"}
+
+
+def test_the_image_knows_the_user_of_hosted_spaces():
+    """initdb refuses a number without a name."""
+    assert {"10001", "1000"} == set(re.findall(r"useradd --uid (\d+)", DOCKERFILE))
+
+
+# --------------------------------------------------------------------------- hosted space
+
+
+def test_the_space_s_readme_begins_with_what_the_host_reads():
+    text = (DEPLOY / "space" / "README.md").read_text(encoding="utf-8")
+    _, front, body = text.split("---\n", 2)
+    matter = yaml.safe_load(front)
+    assert (matter["sdk"], matter["app_port"]) == ("docker", Settings.model_fields["api"].default.port)
+    assert {"title", "emoji", "colorFrom", "colorTo", "pinned", "license"} <= set(matter)
+    assert len(matter["short_description"]) <= 60
+    assert f"EXPOSE {matter['app_port']}" in DOCKERFILE
+    assert set(PLAIN_NAMES) <= set(re.findall(r"`([A-Z_]+)`", body))
+
+
+def test_a_space_is_put_together_of_all_that_its_dockerfile_copies(tmp_path):
+    space = tmp_path / "space"
+    (space / "collector").mkdir(parents=True)
+    (space / "collector" / "of_an_older_release.py").write_text("")
+    subprocess.run(["sh", DEPLOY / "space" / "make.sh", space], check=True, capture_output=True)
+    for word, argument in instructions((space / "Dockerfile").read_text()):
+        if word == "COPY" and "--from" not in argument:
+            assert [name for name in argument.split()[:-1] if not (space / name).exists()] == []
+    assert (space / "README.md").read_text().startswith("---\n")
+    assert not (space / "collector" / "of_an_older_release.py").exists()
+    assert not list(space.rglob("*.env")) + list(space.rglob("secrets"))
 
 
 # --------------------------------------------------------------------------- compose
 
 
-def test_compose_holds_no_password_and_has_no_default_for_one():
-    places = re.findall(r"\$\{([^}]*)\}", COMPOSE_TEXT)
-    assert len(places) == 2
-    assert all(place.startswith("POSTGRES_PASSWORD:?") for place in places)
+def test_compose_gives_secrets_as_files_and_none_as_a_variable():
+    assert "${" not in COMPOSE_TEXT
     for service in COMPOSE["services"].values():
-        for name, value in service["environment"].items():
-            secret = "PASSWORD" in name or "KEY" in name or name.endswith("URL")
-            assert not secret or "${POSTGRES_PASSWORD:?" in value
+        assert "env_file" not in service  # `docker inspect` shows variables
+        for name, value in service.get("environment", {}).items():
+            secret = any(word in name for word in ("PASSWORD", "KEY", "URL", "TOKEN"))
+            assert not secret or (name.endswith("_FILE") and value.startswith("/run/secrets/")), name
+    named = {file["file"] for file in COMPOSE["secrets"].values()}
+    assert all(name.startswith("./secrets/") for name in named)
+    assert "secrets/" in (ROOT / ".gitignore").read_text().split()
 
 
-def test_compose_pins_the_database_and_waits_until_it_is_healthy():
-    database, collector = COMPOSE["services"]["database"], COMPOSE["services"]["collector"]
-    assert re.fullmatch(r"timescale/timescaledb:\d+\.\d+\.\d+-pg\d+", database["image"])
-    assert "pg_isready" in database["healthcheck"]["test"]
-    assert "127.0.0.1" in database["healthcheck"]["test"]  # over the socket a half-made database answers too
-    assert collector["depends_on"] == {"database": {"condition": "service_healthy"}}
+def test_every_secret_that_a_service_reads_is_mounted_there():
+    for name, service in COMPOSE["services"].items():
+        mounted = {item if isinstance(item, str) else item["source"] for item in service.get("secrets", ())}
+        assert mounted <= set(COMPOSE["secrets"])
+        for value in service.get("environment", {}).values():
+            if str(value).startswith("/run/secrets/"):
+                assert value.removeprefix("/run/secrets/") in mounted, name
 
 
-PORTS = {"collector": ["127.0.0.1:8000:8000"]}  # the data API, for this machine only
+def test_the_secrets_are_made_once_and_fit_together(tmp_path):
+    folder = tmp_path / "secrets"
+    for _ in range(2):
+        subprocess.run(["sh", DEPLOY / "make-secrets.sh", folder], check=True, capture_output=True)
+        found = {file.name: file.read_text() for file in folder.iterdir()}
+        assert set(found) == {Path(item["file"]).name for item in COMPOSE["secrets"].values()}
+    again = {file.name: file.read_text() for file in folder.iterdir()}
+    assert again == found
+    assert folder.stat().st_mode & 0o077 == 0
+    assert re.fullmatch(r"[0-9a-f]{48}", found["database_password"])
+    assert found["database_password"] != found["api_password"]
+    for url, password in (("database_url", "database_password"), ("api_database_url", "api_password")):
+        settings, _ = load_settings(environment={"COLLECTOR_DATABASE__URL_FILE": str(folder / url)})
+        address = make_url(settings.database.url.get_secret_value())
+        assert (address.password, address.host, address.database) == (found[password], "database", "collector")
+        assert address.host in COMPOSE["services"]
 
 
-@pytest.mark.parametrize("name", ["database", "collector"])
+def test_the_api_s_role_can_read_what_the_collector_makes_and_write_nothing(database_url, tmp_path):
+    """The script of the database's image, run with a psql, before there is any table."""
+    psql, url = find_postgres().program("psql"), make_url(database_url)
+    host = {"PGHOST": url.host or url.query["host"], "PGPORT": str(url.port or url.query["port"])}
+    role = f"api_{database_url.rpartition('/')[2].partition('?')[0]}"
+    script = (DEPLOY / "initdb" / "10-api-role.sh").read_text(encoding="utf-8").replace("collector_api", role)
+    (tmp_path / "password").write_text("it's $secret")
+    script = script.replace("/run/secrets/api_password", str(tmp_path / "password"))
+    own = {"POSTGRES_USER": url.username, "POSTGRES_DB": url.database, "PATH": f"{psql.parent}:/usr/bin:/bin"}
+    subprocess.run(["sh", "-c", script], env={**host, **own}, check=True, capture_output=True)
+    database = Database(database_url, clock=SystemClock())
+    database.upgrade()
+    as_role = Database(url.set(username=role).render_as_string(hide_password=False), clock=SystemClock())
+    with as_role.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM cycles")).scalar() == 0
+        privileges = "SELECT has_table_privilege('candles', 'SELECT'), has_table_privilege('candles', 'INSERT')"
+        assert connection.execute(text(privileges)).one() == (True, False)
+    with pytest.raises(CollectorError), as_role.transaction() as connection:
+        connection.execute(text("DELETE FROM cycles"))
+    as_role.close()
+    with database.transaction() as connection:
+        connection.execute(text(f"DROP OWNED BY {role}"))
+        connection.execute(text(f"DROP ROLE {role}"))
+    database.close()
+
+
+def test_compose_pins_the_database_and_starts_the_others_after_its_tables():
+    services = COMPOSE["services"]
+    assert re.fullmatch(r"timescale/timescaledb:\d+\.\d+\.\d+-pg\d+", services["database"]["image"])
+    assert "pg_isready" in services["database"]["healthcheck"]["test"]
+    assert "127.0.0.1" in services["database"]["healthcheck"]["test"]  # a half-made one answers over the socket too
+    assert services["upgrade"]["depends_on"] == {"database": {"condition": "service_healthy"}}
+    for name in ("collector", "api", "housekeeping"):
+        assert services[name]["depends_on"] == {"upgrade": {"condition": "service_completed_successfully"}}
+
+
+def test_services_run_commands_that_exist():
+    parser = cli.build_parser()
+    commands = {name: parser.parse_args(COMPOSE["services"][name]["command"]).command for name in PROGRAM}
+    assert commands == {"upgrade": "db_upgrade", "collector": "collect", "api": "api", "housekeeping": "housekeep"}
+    for name, found in UNITS.items():
+        words = found["ExecStart"][0].partition("main.py ")[2].replace("%i", "market").split()
+        assert parser.parse_args(words).command, name
+
+
+PORTS = {"api": ["127.0.0.1:8000:8000"]}  # for this machine only
+
+
+@pytest.mark.parametrize("name", ["database", *PROGRAM])
 def test_every_service_is_bounded_and_comes_back(name):
     service = COMPOSE["services"][name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["restart"] == "unless-stopped"
+    assert service["restart"] == ("on-failure:5" if name == "upgrade" else "unless-stopped")
     assert service.get("ports", []) == PORTS.get(name, [])
+    assert service["read_only"] is True
+    assert {"mem_limit", "cpus", "pids_limit"} <= set(service)
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "3"}
+    assert service["healthcheck"].get("test") or name == "upgrade"
     assert "privileged" not in service
 
 
-def test_the_collector_s_container_writes_to_its_volumes_only():
-    collector = COMPOSE["services"]["collector"]
-    assert collector["read_only"] is True
-    assert collector["init"] is True
-    assert "cap_add" not in collector
-    writable = [place.split(":")[1] for place in collector["volumes"] if not place.endswith(":ro")]
+def test_the_database_is_on_a_network_without_a_way_out():
+    networks = {name: service["networks"] for name, service in COMPOSE["services"].items()}
+    assert networks["database"] == networks["upgrade"] == ["database"]
+    assert COMPOSE["networks"]["database"] == {"internal": True}
+    assert all(networks[name] == ["database", "outside"] for name in ("collector", "api", "housekeeping"))
+
+
+@pytest.mark.parametrize("name", PROGRAM)
+def test_a_container_of_ours_writes_to_its_volumes_only(name):
+    service = COMPOSE["services"][name]
+    assert "cap_add" not in service
+    assert "init" not in service  # the image has its own
+    writable = [place.split(":")[1] for place in service["volumes"] if not place.endswith(":ro")]
     assert sorted(writable) == ["/app/data", "/app/logs"]
 
 
 def test_compose_builds_the_version_of_the_program():
-    assert COMPOSE["services"]["collector"]["image"].endswith(f":{__version__}")
+    assert {COMPOSE["services"][name]["image"] for name in PROGRAM} == {f"crypto-data-collector:{__version__}"}
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 # --------------------------------------------------------------------------- systemd
 
 
-def test_the_watchdog_waits_longer_than_a_stored_cycle_can_take():
-    (watchdog,) = map(span, SERVICE["WatchdogSec"])
+@pytest.mark.parametrize("found", [SERVICE, COLLECT], ids=["all in one", "only collecting"])
+def test_the_watchdog_waits_longer_than_a_stored_cycle_can_take(found):
+    (watchdog,) = map(span, found["WatchdogSec"])
     longest = max(cadence.deadline for cadence in CADENCES.values())
     assert watchdog > 3 * MARKET.every
     assert watchdog > longest + MARKET.every + MARKET.deadline
 
 
-def test_the_service_says_when_it_is_ready_and_is_restarted_unless_that_is_no_use():
-    assert SERVICE["Type"] == ["notify"]
-    assert SERVICE["NotifyAccess"] == ["main"]
-    assert SERVICE["Restart"] == ["on-failure"]
-    assert SERVICE["RestartPreventExitStatus"] == [f"{cli.USAGE} {cli.LOCKED}"]
+@pytest.mark.parametrize("found", [SERVICE, COLLECT], ids=["all in one", "only collecting"])
+def test_the_service_says_when_it_is_ready_and_is_restarted_unless_that_is_no_use(found):
+    assert found["Type"] == ["notify"]
+    assert found["NotifyAccess"] == ["main"]
+    assert found["Restart"] == ["on-failure"]
+    assert found["RestartPreventExitStatus"] == [f"{cli.USAGE} {cli.LOCKED}"]
     assert ONCE["SuccessExitStatus"] == [str(cli.LOCKED)]
 
 
-@pytest.mark.parametrize("found", [SERVICE, ONCE], ids=["service", "once"])
-def test_a_unit_runs_unprivileged_with_folders_of_its_own(found):
+@pytest.mark.parametrize("name", UNITS)
+def test_a_unit_runs_unprivileged_with_folders_of_its_own(name):
+    found = UNITS[name]
     assert found["User"] == ["collector"]
     assert found["NoNewPrivileges"] == ["yes"]
     assert found["CapabilityBoundingSet"] == [""]
     assert found["ProtectSystem"] == ["strict"]
+    assert "RemoveIPC" not in found  # it would take the memory of a server that another unit runs
+    assert "MemoryMax" in found
     assert found["KillMode"] == ["mixed"]  # the collector stops its own database
     environment = dict(pair.split("=") for line in found["Environment"] for pair in line.split())
     assert environment["COLLECTOR_DATA_DIR"] == f"/var/lib/{found['StateDirectory'][0]}"
@@ -198,9 +376,44 @@ def test_a_unit_runs_unprivileged_with_folders_of_its_own(found):
     assert str(settings.logs.directory) == environment["COLLECTOR_LOGS__DIRECTORY"]
 
 
+def test_the_ways_to_run_exclude_each_other():
+    """All in one, in parts, or single cycles by timers: a start of one ends the others."""
+    parts = {f"{NAME}-{part}.service" for part in ("collect", "api", "housekeep")}
+    timers = {f"{NAME}-once@{cadence}.timer" for cadence in CADENCES}
+    assert set(SERVICE["Conflicts"][0].split()) == parts | timers
+    assert set(COLLECT["Conflicts"][0].split()) == {f"{NAME}.service", *timers}
+    assert API["Conflicts"] == HOUSEKEEP["Conflicts"] == [f"{NAME}.service"]
+    assert "Conflicts" not in BACKUP
+    for beside in (API, HOUSEKEEP):
+        assert f"{NAME}-collect.service" in beside["After"][0].split()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_finds_no_fault_and_little_exposure(name, tmp_path):
+    file = tmp_path / name.replace("@.", "@market.")
+    words = (DEPLOY / name).read_text().replace(ROOT_OF_UNITS, str(tmp_path))
+    program = tmp_path / ".venv" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.symlink_to(sys.executable)
+    file.write_text(words)
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", file], capture_output=True, text=True, check=False
+    )
+    assert [line for line in checked.stderr.splitlines() if NAME in line] == []
+    judged = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", file],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert judged.returncode == 0, judged.stdout[-300:]  # an exposure of 2.0 or less
+
+
 def test_stopping_gets_more_time_than_a_clean_stop_needs():
     assert span(SERVICE["TimeoutStopSec"][0]) >= timedelta(seconds=30)
     assert span(COMPOSE["services"]["collector"]["stop_grace_period"]) >= timedelta(seconds=30)
+    assert span(COLLECT["TimeoutStopSec"][0]) >= timedelta(seconds=30)
 
 
 def test_a_single_cycle_may_take_as_long_as_its_cadence_allows():
@@ -210,6 +423,7 @@ def test_a_single_cycle_may_take_as_long_as_its_cadence_allows():
 def test_there_is_a_timer_for_every_cadence():
     timers = {file.name.partition("@")[2].removesuffix(".timer") for file in DEPLOY.glob("*@*.timer")}
     assert timers == set(CADENCES)
+    assert (DEPLOY / f"{NAME}-backup.timer").exists()
 
 
 def test_units_are_written_in_sections():
@@ -283,7 +497,7 @@ def leave_report(folder: Path, ended: datetime, rows: dict[str, int], cadence: s
 )
 def test_health_needs_a_recent_cycle_that_stored_rows(tmp_path, age, rows, status):
     leave_report(tmp_path, NOW - age, rows)
-    assert load_health_check().verdict(tmp_path, timedelta(minutes=15), NOW)[0] == status
+    assert load_health_check().verdict([tmp_path], timedelta(minutes=15), NOW)[0] == status
 
 
 def test_health_looks_past_running_and_fruitless_cycles(tmp_path):
@@ -291,7 +505,7 @@ def test_health_looks_past_running_and_fruitless_cycles(tmp_path):
     leave_report(tmp_path, NOW - timedelta(minutes=5), {})
     (tmp_path / "cycle_2026-03-11_14-37-40_market").mkdir()
     (tmp_path / "latest").symlink_to("cycle_2026-03-11_14-37-40_market")
-    assert load_health_check().verdict(tmp_path, timedelta(minutes=15), NOW) == (
+    assert load_health_check().verdict([tmp_path], timedelta(minutes=15), NOW) == (
         0,
         "last cycle that stored rows ended 600 s ago",
     )
@@ -304,7 +518,7 @@ def test_a_long_cycle_counts_from_its_end_even_when_a_later_one_started_after_it
 
 
 def test_health_of_a_collector_that_never_stored_is_bad(tmp_path):
-    assert load_health_check().verdict(tmp_path, timedelta(minutes=15), NOW)[0] == 1
+    assert load_health_check().verdict([tmp_path], timedelta(minutes=15), NOW)[0] == 1
 
 
 def test_the_health_check_runs_alone_without_any_package(tmp_path):
@@ -318,3 +532,57 @@ def test_the_health_check_runs_alone_without_any_package(tmp_path):
 def test_the_health_check_reads_the_report_that_a_cycle_writes():
     assert {"finished_at", "sources"} <= set(CycleReport.__dataclass_fields__)
     assert "rows" in SourceReport.__dataclass_fields__
+
+
+class Answer(BaseHTTPRequestHandler):
+    told = b"{}"
+
+    def do_GET(self):
+        self.send_response(200 if self.path == "/api/health" else 404)
+        self.end_headers()
+        self.wfile.write(self.told)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [(b'{"status":"healthy"}', 0), (b'{"status":"degraded"}', 0), (b'{"status":"unhealthy"}', 1), (b"no json", 1)],
+)
+def test_the_api_is_healthy_when_it_says_that_it_can_answer(told, status):
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Told", (Answer,), {"told": told})) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        assert load_health_check().api_verdict(server.server_port)[0] == status
+        server.shutdown()
+    assert load_health_check().api_verdict(server.server_port)[0] == 1  # nobody listens any more
+
+
+def test_a_process_is_known_by_its_command_line(tmp_path):
+    for number, words in (("12", b"python\0main.py\0housekeep\0"), ("13", b"vi\0housekeep\0"), ("14", b"")):
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "cmdline").write_bytes(words)
+    check = load_health_check()
+    assert check.process_verdict("housekeep", tmp_path) == (0, "housekeep runs as process 12")
+    (tmp_path / "12" / "cmdline").write_bytes(b"")  # it ended, and was not reaped
+    assert check.process_verdict("housekeep", tmp_path)[0] == 1
+
+
+# --------------------------------------------------------------------------- inventory of packages
+
+
+@pytest.mark.skipif(shutil.which("cyclonedx-py", path=Path(sys.executable).parent) is None, reason="needs cyclonedx-py")
+def test_the_inventory_of_packages_is_what_is_installed(tmp_path):
+    """What `make sbom` writes, which checks it against the standard's schema too: 20 s of work that changes nothing."""
+    file, tool = tmp_path / "sbom.json", Path(sys.executable).with_name("cyclonedx-py")
+    options = ["--spec-version", "1.6", "--output-format", "JSON", "--output-reproducible", "--no-validate"]
+    subprocess.run([tool, "environment", *options, "-o", file, sys.executable], check=True, capture_output=True)
+    told = json.loads(file.read_text(encoding="utf-8"))
+    listed = sorted((plain_name(item["name"]), item["version"]) for item in told["components"])
+    real = {(plain_name(found.metadata["Name"]), found.version) for found in importlib.metadata.distributions()}
+    assert told["specVersion"] == "1.6"
+    assert listed == sorted(real)
+
+
+def plain_name(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
