@@ -73,6 +73,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_analysing(commands)
     _add_administration(commands)
+    _add_watch(commands)
+    _add_housekeeping(commands)
+    _add_alerts(commands)
+    _add_files(commands)
+    _add_retention(commands)
+    _add_sinks(commands)
     return parser
 
 
@@ -90,7 +96,7 @@ def _whole(least: int, most: int = 1_000_000) -> Callable[[str], int]:
 def _add_collecting(commands: Any) -> None:
     command = commands.add_parser("run", help="collect on the schedule and serve the API until Ctrl+C (the default)")
     command.set_defaults(command="run")
-    command = commands.add_parser("collect", help="only collect, without the API")
+    command = commands.add_parser("collect", help="only collect, without the API and the housekeeping")
     command.set_defaults(command="collect")
     command = commands.add_parser(
         "once", help="run one cycle and exit: 0 only if it is ok; for cron and systemd timers"
@@ -274,13 +280,183 @@ def _add_administration(commands: Any) -> None:
     parts = command.add_subparsers(required=True, metavar="WHAT")
     part = parts.add_parser("upgrade", help="bring the tables to this version")
     part.set_defaults(command="db_upgrade")
+    part = parts.add_parser("downgrade", help="take the tables back to those of an earlier release, to run that again")
+    part.add_argument("revision", metavar="REVISION", help="schema of the earlier release, as 0004; see CHANGELOG.md")
+    part.add_argument("--yes", action="store_true", help="do it; without it only what would be done is said")
+    part.set_defaults(command="db_downgrade")
     part = parts.add_parser("url", help="print the address for other programs (the password is left out)")
     part.set_defaults(command="db_url")
+    _add_backups(parts)
+    _add_timescale(parts)
     command = commands.add_parser("config", help="show the settings")
     parts = command.add_subparsers(required=True, metavar="WHAT")
     part = parts.add_parser("explain", help="every setting: name, value, origin, meaning")
     part.add_argument("--json", action="store_true", help="print as JSON")
     part.set_defaults(command="config_explain")
+
+
+def _add_housekeeping(commands: Any) -> None:
+    command = commands.add_parser(
+        "housekeep", help="sinks, exports, retention, backups and alerts, as `run` does beside the collector"
+    )
+    command.add_argument("--once", action="store_true", help="do what is due and end: 0 if nothing failed")
+    command.add_argument("--attached", action="store_true", help="end when standard input closes")
+    command.set_defaults(command="housekeep")
+
+
+def _seconds(text: str) -> float:
+    """Return a length of time for an option."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.1 <= value <= 3600:  # noqa: PLR2004 - an hour
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 3600")
+    return value
+
+
+def _add_watch(commands: Any) -> None:
+    command = commands.add_parser("watch", help="what the collector does now, on the terminal, until q or Ctrl+C")
+    command.add_argument("--once", action="store_true", help="print one picture and exit: 1 when there is no database")
+    command.add_argument("--json", action="store_true", help="print each picture as one line of JSON")
+    command.add_argument(
+        "--every", type=_seconds, default=2.0, metavar="SECONDS", help="time between two looks (default 2)"
+    )
+    command.set_defaults(command="watch")
+
+
+def _add_backups(parts: Any) -> None:
+    part = parts.add_parser("backup", help="make a backup, also while a collector works: 0 only if it is verified")
+    part.add_argument("--out", type=Path, metavar="FOLDER", help="where to; default: backups.folder of the settings")
+    part.add_argument("--no-verify", action="store_true", help="do not restore a copy of it to compare")
+    part.add_argument("--json", action="store_true", help="print as JSON")
+    part.set_defaults(command="db_backup")
+    part = parts.add_parser("backups", help="the backups there are: 0 only if one of them is verified")
+    part.add_argument("--out", type=Path, metavar="FOLDER", help="where; default: backups.folder of the settings")
+    part.add_argument("--json", action="store_true", help="print as JSON")
+    part.set_defaults(command="db_backups")
+    part = parts.add_parser("restore", help="put a backup in the place of the database; not while a collector works")
+    part.add_argument("backup", metavar="BACKUP", help="its name in the folder, its path, or latest (verified)")
+    part.add_argument("--into", metavar="URL", help="this database instead of the configured one; made if missing")
+    part.add_argument("--replace", action="store_true", help="even if rows are lost that stand there now")
+    part.add_argument("--yes", action="store_true", help="do not ask before rows are replaced")
+    part.add_argument("--json", action="store_true", help="print as JSON")
+    part.set_defaults(command="db_restore")
+
+
+def _add_timescale(parts: Any) -> None:
+    command = parts.add_parser("timescale", help="hypertables, compression and aggregates, where the server has them")
+    parts = command.add_subparsers(required=True, metavar="WHAT")
+    part = parts.add_parser("status", help="what the server has, what is set up, what is left to do")
+    part.set_defaults(command="db_timescale_status")
+    _add_json(part)
+    for name, text in (
+        ("enable", "set up what the settings ask for, keeping every row; not while collecting"),
+        ("disable", "turn hypertables back into monthly partitions, keeping every row; not while collecting"),
+    ):
+        part = parts.add_parser(name, help=text)
+        part.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        _add_json(part)
+        part.set_defaults(command=f"db_timescale_{name}")
+    part = parts.add_parser("compare", help="aggregated candles against the stored ones: 0 if they agree")
+    part.add_argument("--interval", choices=("5m", "15m", "1h", "4h", "1d"), help="only these; default all set")
+    part.add_argument("--days", type=_whole(1, 36_500), default=7, metavar="N", help="how far back (default 7)")
+    part.add_argument("--top", type=_whole(0), default=20, metavar="N", help="most differences listed (default 20)")
+    _add_json(part)
+    part.set_defaults(command="db_timescale_compare")
+
+
+def _add_json(part: Any) -> None:
+    part.add_argument("--json", action="store_true", help="print as JSON")
+
+
+def _add_alerts(commands: Any) -> None:
+    command = commands.add_parser("alerts", help="what fires, and what was over last")
+    command.set_defaults(command="alerts")
+    _add_json(command)
+    parts = command.add_subparsers(metavar="WHAT")
+    part = parts.add_parser("test", help="send a test alert the whole way: 0 only if every target took it")
+    part.set_defaults(command="alerts_test")
+    _add_json(part)
+    part = parts.add_parser("check", help="look once, without telling anybody: 1 if anything is wrong; for cron")
+    part.set_defaults(command="alerts_check")
+    _add_json(part)
+    command = commands.add_parser("metrics", help="the collector's metrics as Prometheus reads them")
+    command.add_argument("--out", type=Path, metavar="FILE", help="put them there at once, for node_exporter")
+    command.set_defaults(command="metrics")
+
+
+def _add_files(commands: Any) -> None:
+    command = commands.add_parser("export", help="datasets as Parquet, CSV or JSON lines, with a manifest")
+    command.add_argument("datasets", nargs="+", metavar="DATASET", help="tables, as candles funding_rates signals")
+    command.add_argument("--from", dest="since", default="", metavar="TIME", help="start, inclusive (UTC)")
+    command.add_argument("--to", dest="until", default="", metavar="TIME", help="end, exclusive (UTC)")
+    command.add_argument("--format", choices=("parquet", "csv", "jsonl"), default="parquet", help="default parquet")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="new, empty, or of an earlier export")
+    command.add_argument("--as-of", default="", metavar="TIME", help="values as they were known then (UTC)")
+    _add_json(command)
+    command.set_defaults(command="export")
+    command = commands.add_parser("verify", help="compare an exported folder with its manifest: 0 if all is as it says")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="what export wrote")
+    _add_json(command)
+    command.set_defaults(command="verify")
+    command = commands.add_parser("import", help="store an exported folder's rows; not while collecting")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="what export wrote")
+    _add_json(command)
+    command.set_defaults(command="import")
+    command = commands.add_parser("query", help="one SELECT over the database and Parquet files together (DuckDB)")
+    command.add_argument("statement", metavar="STATEMENT", help="select ... or with ...; tables by their names")
+    command.add_argument("--files", type=Path, action="append", metavar="FOLDER", help="also rows of this export")
+    command.add_argument("--from", dest="since", default="", metavar="TIME", help="rows from here on (UTC): reads less")
+    command.add_argument("--to", dest="until", default="", metavar="TIME", help="rows before this (UTC): reads less")
+    command.add_argument("--top", type=_whole(1), default=100, metavar="N", help="most rows of a table (default 100)")
+    command.add_argument("--memory-mb", type=_whole(64), default=512, metavar="MB", help="for DuckDB (default 512)")
+    command.add_argument("--csv", action="store_true", help="print all rows as CSV")
+    _add_json(command)
+    command.set_defaults(command="query")
+
+
+def _add_retention(commands: Any) -> None:
+    command = commands.add_parser(
+        "retention", help="seal, delete and thin by age as the settings say, now: 0 if nothing had to wait"
+    )
+    command.add_argument("--dry-run", action="store_true", help="only count what would be done")
+    command.add_argument("--json", action="store_true", help="print as JSON")
+    command.set_defaults(command="retention")
+    parts = command.add_subparsers(metavar="WHAT")
+    part = parts.add_parser("months", help="which months left the database, and where they are")
+    part.add_argument("--json", action="store_true", help="print as JSON")
+    part.set_defaults(command="retention_months")
+    part = parts.add_parser("verify", help="read every sealed file again: 0 if all hold what was sealed")
+    part.add_argument("--json", action="store_true", help="print as JSON")
+    part.set_defaults(command="retention_verify")
+    for name, does in {
+        "seal": "seal one month now, whatever its age; one that was restored too",
+        "restore": "put a sealed month back into the database, where it stays until it is sealed by hand",
+    }.items():
+        part = parts.add_parser(name, help=does)
+        part.add_argument("dataset", metavar="DATASET", help="as candles or order_books")
+        part.add_argument("month", metavar="MONTH", help="as 2026-01")
+        part.set_defaults(command=f"retention_{name}")
+    command = commands.add_parser("disk", help="size and growth of tables and folders, and how long the disk lasts")
+    command.add_argument("--json", action="store_true", help="print as JSON")
+    command.set_defaults(command="disk")
+
+
+def _add_sinks(commands: Any) -> None:
+    command = commands.add_parser("sink", help="what goes to BigQuery: how far it is, send now, what it costs")
+    parts = command.add_subparsers(required=True, metavar="WHAT")
+    part = parts.add_parser("status", help="how far every table is, and what waits: 1 while one of them fails")
+    _add_json(part)
+    part.set_defaults(command="sink_status")
+    part = parts.add_parser("run", help="send what is new until Ctrl+C, as `run` does beside the collector")
+    part.add_argument("--once", action="store_true", help="send everything that there is now, and end")
+    part.add_argument("--again", action="store_true", help="first forget what was sent: rows there are not doubled")
+    _add_json(part)
+    part.set_defaults(command="sink_run")
+    part = parts.add_parser("estimate", help="what sending costs, by BigQuery's own estimate")
+    _add_json(part)
+    part.set_defaults(command="sink_estimate")
 
 
 def _complain(text: str, code: int) -> int:

@@ -102,8 +102,7 @@ class Looking:
 def looking(settings: Settings, arguments: argparse.Namespace) -> Any:
     """Lend the stored past; ConfigError when nothing is stored yet."""
     with wiring.open_database(settings) as database:
-        if not database.revision():
-            raise ConfigError("the database is empty; start with `python main.py run` or `make demo`")
+        database.require_tables()
         yield Looking(Past(database), Findings(database), read_moment(getattr(arguments, "as_of", "")))
 
 
@@ -372,8 +371,7 @@ def analyse(settings: Settings, arguments: argparse.Namespace) -> int:
     """Make every study once; when attached, those of each cycle that standard input tells of, until it closes."""
     set_up_logging(settings.logs, console=sys.stderr, file="analytics.log")
     with wiring.open_database(settings, name="analyst") as database:
-        if not database.revision():
-            raise ConfigError("the database is empty; start with `python main.py run` or `make demo`")
+        database.require_tables()
         studies = build_studies(settings, database, SystemClock())
         if arguments.attached:
             follow(studies, sys.stdin)

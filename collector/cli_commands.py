@@ -46,7 +46,7 @@ def _settings_and_layers(arguments: argparse.Namespace, *overrides: Layer) -> tu
 def _run(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     set_up_logging(settings.logs, console=sys.stderr)
-    beside = _api_process(arguments, settings)
+    beside = [*_api_process(arguments, settings), *_housekeeping_process(arguments, settings)]
     wiring.run_daemon(settings, say=_say, beside=beside, analyst=_analyst_process(arguments, settings))
     return OK
 
@@ -58,12 +58,12 @@ def _collect(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _api_process(arguments: argparse.Namespace, settings: Settings, **addresses: str) -> Companion | None:
-    """Return the API as a process beside the collector, with the same settings; None when it is switched off."""
+def _api_process(arguments: argparse.Namespace, settings: Settings, **addresses: str) -> list[Companion]:
+    """Return the API as a process beside the collector, with the same settings; none when it is switched off."""
     if not settings.api.enabled:
-        return None
+        return []
     named = {environment_name(f"sources.{source}.base_url"): url for source, url in addresses.items()}
-    return Companion("api_ended", [*_program(arguments), "api", "--attached"], {**os.environ, **named}, SystemClock())
+    return [Companion("api_ended", [*_program(arguments), "api", "--attached"], {**os.environ, **named}, SystemClock())]
 
 
 def _analyst_process(arguments: argparse.Namespace, settings: Settings) -> Companion | None:
@@ -72,6 +72,15 @@ def _analyst_process(arguments: argparse.Namespace, settings: Settings) -> Compa
         return None
     command = [*_program(arguments), "analyse", "--attached"]
     return Companion("analyst_ended", command, dict(os.environ), SystemClock())
+
+
+def _housekeeping_process(arguments: argparse.Namespace, settings: Settings) -> list[Companion]:
+    """Return what does the chores, as a process beside the collector; none when all of them are switched off."""
+    parts = (settings.export, settings.bigquery, settings.retention, settings.backups, settings.alerts)
+    if not any(part.enabled for part in parts):
+        return []
+    command = [*_program(arguments), "housekeep", "--attached"]
+    return [Companion("housekeeping_ended", command, dict(os.environ), SystemClock())]
 
 
 def _program(arguments: argparse.Namespace) -> list[str]:
@@ -84,6 +93,12 @@ def _api(arguments: argparse.Namespace) -> int:
     from collector import cli_api  # noqa: PLC0415 - what only the API's own process shall load
 
     return cli_api.run(_settings(arguments), attached=arguments.attached)
+
+
+def _housekeep(arguments: argparse.Namespace) -> int:
+    from collector import cli_housekeeping  # noqa: PLC0415 - what only its own process shall load
+
+    return cli_housekeeping.run(_settings(arguments), attached=arguments.attached, once=arguments.once)
 
 
 def _api_token(arguments: argparse.Namespace) -> int:
@@ -109,12 +124,13 @@ def _demo(arguments: argparse.Namespace) -> int:
         settings = _settings(arguments, demo.addresses_layer(addresses))
         set_up_logging(settings.logs, console=sys.stderr)
         served = {name: url for name, url in addresses.items() if name in settings.sources}
-        beside = _api_process(arguments, settings, **served)
+        beside = [*_api_process(arguments, settings, **served), *_housekeeping_process(arguments, settings)]
         analyst = _analyst_process(arguments, settings)
         wiring.run_daemon(settings, say=_say, cycles=arguments.cycles, beside=beside, analyst=analyst)
         if arguments.cycles:
             _say(status.render_inventory(wiring.load_status(settings, cycles=arguments.cycles)))
             _say(_found_so_far(settings))
+            _say(demo.LOOK_FURTHER)
         if arguments.faults:
             _say(cli_coverage.weather(settings, began))
     return OK
@@ -234,6 +250,20 @@ def _backtest(arguments: argparse.Namespace) -> int:
     return cli_backtest.backtest(_settings(arguments), arguments)
 
 
+def _retention(arguments: argparse.Namespace) -> int:
+    from collector import cli_retention  # noqa: PLC0415 - pyarrow, which takes a moment
+
+    commands = {
+        "retention": cli_retention.run,
+        "retention_months": cli_retention.months,
+        "retention_verify": cli_retention.verify,
+        "retention_seal": cli_retention.seal,
+        "retention_restore": cli_retention.restore,
+        "disk": cli_retention.disk,
+    }
+    return commands[arguments.command](_settings(arguments), arguments)
+
+
 def _psql(arguments: argparse.Namespace) -> int:
     with wiring.psql(_settings(arguments)) as (program, environment):
         return subprocess.run([program, *arguments.passed_on], env=environment, check=False).returncode  # noqa: S603
@@ -262,6 +292,72 @@ def _db_url(arguments: argparse.Namespace) -> int:
     with wiring.open_database(_settings(arguments)) as database:
         print(database.safe_url)
     return OK
+
+
+def _db_downgrade(arguments: argparse.Namespace) -> int:
+    from collector import cli_release  # noqa: PLC0415 - seldom needed
+
+    return cli_release.downgrade(_settings(arguments), arguments)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    from collector import cli_watch  # noqa: PLC0415 - the terminal's package, which no other command needs
+
+    return cli_watch.watch(_settings(arguments), arguments)
+
+
+def _backups(arguments: argparse.Namespace) -> int:
+    from collector import cli_database  # noqa: PLC0415 - what no other command needs
+
+    commands = {
+        "db_backup": cli_database.backup,
+        "db_backups": cli_database.show,
+        "db_restore": cli_database.restore,
+    }
+    return commands[arguments.command](_settings(arguments), arguments)
+
+
+def _timescale(arguments: argparse.Namespace) -> int:
+    from collector import cli_timescale  # noqa: PLC0415 - what no other command needs
+
+    commands = {
+        "db_timescale_status": cli_timescale.show_status,
+        "db_timescale_enable": cli_timescale.enable,
+        "db_timescale_disable": cli_timescale.disable,
+        "db_timescale_compare": cli_timescale.compare,
+    }
+    return commands[arguments.command](_settings(arguments), arguments)
+
+
+def _alerts(arguments: argparse.Namespace) -> int:
+    from collector import cli_alerts  # noqa: PLC0415 - what no other command needs
+
+    commands = {
+        "alerts": cli_alerts.show,
+        "alerts_test": cli_alerts.test,
+        "alerts_check": cli_alerts.check,
+        "metrics": cli_alerts.metrics,
+    }
+    return commands[arguments.command](_settings(arguments), arguments)
+
+
+def _files(arguments: argparse.Namespace) -> int:
+    from collector import cli_files  # noqa: PLC0415 - pyarrow, which no other command needs
+
+    commands = {
+        "export": cli_files.export,
+        "verify": cli_files.verify,
+        "import": cli_files.import_files,
+        "query": cli_files.query,
+    }
+    return commands[arguments.command](_settings(arguments), arguments)
+
+
+def _sinks(arguments: argparse.Namespace) -> int:
+    from collector import cli_sinks  # noqa: PLC0415 - seldom needed
+
+    commands = {"sink_status": cli_sinks.status, "sink_run": cli_sinks.run, "sink_estimate": cli_sinks.estimate}
+    return commands[arguments.command](_settings(arguments), arguments)
 
 
 def _config_explain(arguments: argparse.Namespace) -> int:
@@ -295,6 +391,7 @@ COMMANDS = {
     "collect": _collect,
     "api": _api,
     "api_token": _api_token,
+    "housekeep": _housekeep,
     "once": _once,
     "demo": _demo,
     "simulate": _simulate,
@@ -308,10 +405,26 @@ COMMANDS = {
     "analyse": _analytics,
     "backtest": _backtest,
     "backfill": _backfill,
+    **dict.fromkeys(("retention", "retention_months", "retention_verify"), _retention),
+    **dict.fromkeys(("retention_seal", "retention_restore", "disk"), _retention),
     "psql": _psql,
     "check_source": _check_source,
     "db_upgrade": _db_upgrade,
+    "db_downgrade": _db_downgrade,
+    "watch": _watch,
     "db_url": _db_url,
+    "db_timescale_status": _timescale,
+    "db_timescale_enable": _timescale,
+    "db_timescale_disable": _timescale,
+    "db_timescale_compare": _timescale,
+    "db_backup": _backups,
+    "db_backups": _backups,
+    "db_restore": _backups,
+    **dict.fromkeys(("alerts", "alerts_test", "alerts_check", "metrics"), _alerts),
+    **dict.fromkeys(("export", "verify", "import", "query"), _files),
+    "sink_status": _sinks,
+    "sink_run": _sinks,
+    "sink_estimate": _sinks,
     "config_explain": _config_explain,
     "logs_path": _logs_path,
 }

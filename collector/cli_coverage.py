@@ -45,8 +45,7 @@ QUIET_S = 10.0  # between lines of progress where nobody watches
 def show_gaps(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print what is not held; first scan what is stored when that is asked for."""
     with wiring.open_database(settings) as database:
-        if not database.revision():
-            raise ConfigError("the database is empty; start with `python main.py run` or `make demo`")
+        database.require_tables()
         store = CoverageStore(database)
         if arguments.rescan:
             with database.writer_lock():

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from collector.config import ROOT, Layer, Settings
+from collector.config.alerts import PingSettings
 from collector.errors import CollectorError
 from collector.printing import table
 from collector.simulator.venues import Simulator
@@ -17,6 +19,15 @@ from collector.sources import SOURCES
 from collector.storage.losses import Outcomes
 
 SIMULATOR_START_S = 30
+LOOK_FURTHER = """
+what else there is, on the rows of this demo:
+  python main.py --demo watch                      the running cycle, live (beside `make demo`)
+  python main.py --demo export candles --out demo-files     then: verify demo-files, import demo-files
+  python main.py --demo query "select instrument, max(close) from candles group by 1 order by 1"
+  python main.py --demo disk                       what each table takes
+  python main.py --demo alerts                     what is wrong; alerts test sends one to the targets of the settings
+  python main.py --demo db backup                  verified by restoring it; then: db backups, db restore
+"""
 BILL = ("provider", "dataset", "jobs", "failed", "snapshots lost", "open windows", "rows", "rows for others")
 
 
@@ -53,9 +64,24 @@ def demo_layer() -> Layer:
 
 
 def apart(settings: Settings) -> Settings:
-    """Return the demo's settings with a database and logs of its own, so that nothing made up meets real data."""
-    logs = settings.logs.model_copy(update={"directory": settings.logs.directory / "demo"})
-    return settings.model_copy(update={"logs": logs, "data_dir": settings.data_dir / "demo"})
+    """Return the demo's settings with a database and logs of its own, so that nothing made up meets real data.
+
+    Nothing leaves this machine: no export, nothing to BigQuery, alerts to files and to programs here only.
+    """
+    targets = {name: one for name, one in settings.alerts.targets.items() if _stays(one.url.get_secret_value())}
+    changes = {
+        "logs": settings.logs.model_copy(update={"directory": settings.logs.directory / "demo"}),
+        "data_dir": settings.data_dir / "demo",
+        "export": settings.export.model_copy(update={"enabled": False}),
+        "bigquery": settings.bigquery.model_copy(update={"enabled": False}),
+        "alerts": settings.alerts.model_copy(update={"targets": targets, "ping": PingSettings()}),
+    }
+    return settings.model_copy(update=changes)
+
+
+def _stays(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme == "file" or parts.hostname in {"127.0.0.1", "localhost", "::1"}
 
 
 def addresses_layer(addresses: Mapping[str, str]) -> Layer:
