@@ -4,6 +4,8 @@ BIN := .venv/bin
 TYPESCRIPT := tests/acceptance/clients/typescript
 CYCLES ?= 0
 FAULTS ?=
+QUICK ?=
+ROWS ?=
 .DEFAULT_GOAL := help
 .PHONY: help run demo analytics test clients dashboard test-faults test-soak lint types format bench audit sbom lock clean
 
@@ -44,8 +46,8 @@ format: .venv/.installed-dev ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.installed-dev ## every benchmark, printed as ratios
-	for name in indicators writer start api cycle inventory analytics_trends analytics_derived analytics_sweep; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: .venv/.installed-dev ## measure us and the peers into benchmarks/RESULTS.md (QUICK=1: small, keeps nothing; ROWS="upsert books")
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ROWS)
 
 audit: .venv/.installed-dev ## known vulnerabilities of the pinned packages (asks the advisory service: needs a network)
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements.txt -r requirements-analytics.txt
@@ -57,9 +59,10 @@ lock: .venv/.installed-dev ## compile requirements*.in to pinned, hashed require
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements.txt requirements.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements-analytics.txt requirements-analytics.in
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o requirements-dev.txt requirements-dev.in
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links -q -o benchmarks/requirements-peers.txt benchmarks/requirements-peers.in
 
 clean: ## remove .venv and caches; stored data and logs stay
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12")'

@@ -9,15 +9,11 @@ the minutes missing, and the newest rows alone of all series from the history th
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
 
 from collector.analytics.derived import DerivedParameters, derive, derive_history, history_needed
 

@@ -10,15 +10,11 @@ import argparse
 import importlib
 import importlib.util
 import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
 
 from collector.analytics.backtest.sweep import SweepRow, sweep
 

@@ -6,16 +6,12 @@ and for series with holes (for which "bare" is still the one that could not do i
 """
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
 
 from benchmarks.scratch import Line, judge
 from collector.analytics.bars import PARTS, BarPanel

@@ -1,30 +1,27 @@
 """How fast the data API answers: from its cache, from the database, and while a cycle runs.
 
-    python -m benchmarks.api [--candles 5000000] [--skip-cycle]
-
 Cached: eight connections ask for the prices of all supported assets as fast as they can, in turn with the same number
-of bytes from a bare route of a server of the same kind in a process of its own; median of the pairs. Stored: 1 000 bars
-over HTTP, the cache emptied before each, in turn with the same query by the driver alone and its rows as JSON; first
-with as good as nothing else in the table, then beside five million candles of a hundred other series. Beside a cycle:
-200 requests a second for prices, at fixed moments, while a whole installation runs a cycle that fetches what every
-cycle fetches; the waiting of a request for a free connection counts. Exits with 1 when a limit is missed.
+of bytes from a bare route of a server of the same kind in a process of its own. Stored: 1 000 bars over HTTP, the
+cache emptied before each, in turn with the same query by the driver alone and its rows as JSON; first with as good as
+nothing else in the table, then beside five million candles of a hundred other series. Beside a cycle: 200 requests a
+second for prices, at fixed moments, while a whole installation runs a cycle that fetches what every cycle fetches; the
+waiting of a request for a free connection counts. The answers: the same bytes, and the same 1 000 bars.
 """
 
-import argparse
 import os
 import re
 import selectors
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
@@ -32,10 +29,10 @@ import psycopg2
 import yaml
 from sqlalchemy import text
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
-
-from benchmarks.scratch import ROOT, Line, clean_up_when_told_to_stop, judge, scratch_tree, simulator
-from benchmarks.writer import opened
+from benchmarks.asked import Asked
+from benchmarks.harness import Outcome, Part, Reach, Spread
+from benchmarks.scratch import ROOT, scratch_tree, simulator
+from benchmarks.stand import opened
 from collector.api.symbols import WELL_KNOWN
 from collector.api.unified.health import LOOKED_EVERY_S
 from collector.clock import SystemClock
@@ -60,9 +57,11 @@ from collector.storage.writer import AssetStanding, InstrumentStanding, Writer
 
 CLOCK = SystemClock()
 MINUTE = timedelta(minutes=1)
-CACHED_SHARE, STORED_TIMES, CROWDED_TIMES, P99_MS = 0.7, 2.0, 1.25, 20.0
+CACHED_SHARE, STORED_TIMES, CROWDED_TIMES, P99_MS = 0.7, 1.5, 1.25, 20.0
+API, BARE_ROUTE, BARE_DATABASE = "ours", "constant bytes", "query and orjson"
+CANDLES = 5_000_000
 CONNECTIONS, ROUND_S, ROUNDS = 8, 2.0, 5
-BARS, ASKED = 1000, 60
+BARS, ASKED = 1000, 20  # bars of an answer, answers of a round
 RATE, BESIDE_S = 200, 10.0
 OTHERS = 100  # series that share the five million candles
 ROOMY = {"rate_prices": 10_000_000, "rate_ohlcv": 10_000_000, "rate_data": 10_000_000, "port": 0}
@@ -168,7 +167,10 @@ def latencies_ms(port: int, path: str, rate: float, seconds: float) -> list[floa
                 ready.register(one.socket, selectors.EVENT_READ, one)
                 one.send()
             pause = max(0.0, min(0.05, due[0] - now)) if due and free else 0.05
-            for key, _ in ready.select(pause) if asked else CLOCK.sleep(pause) or []:
+            if not asked:
+                CLOCK.sleep(pause)
+                continue
+            for key, _ in ready.select(pause):
                 if key.data.received() is not None:
                     took.append(1000 * (time.perf_counter() - began - asked.pop(key.data)))
                     ready.unregister(key.data.socket)
@@ -244,7 +246,7 @@ def fill(database: Database, now: datetime) -> int:
     }
     rows: list[Any] = []
     for rank, (symbol, (asset_id, name)) in enumerate(WELL_KNOWN.items(), 1):
-        seen = {"source": "coingecko", "observed_at": now, "received_at": now}
+        seen: dict[str, Any] = {"source": "coingecko", "observed_at": now, "received_at": now}
         rows.append(Asset(**seen, asset_id=asset_id, symbol=symbol, name=name))
         rows.append(
             MarketSnapshot(
@@ -355,23 +357,26 @@ def crowd(database: Database, now: datetime, count: int) -> None:
 # --------------------------------------------------------------------------- figures
 
 
-def measure_cached(folder: Path, port: int) -> Line:
-    """Compare cached prices with the same bytes from a bare route."""
+def measure_cached(folder: Path, port: int, asked: Asked) -> Part:
+    """Compare cached prices with the same bytes from a bare route: answers a second."""
     with closing(Connection(port, "/api/prices")) as one:
         body = one.ask()
     file = folder / "body.json"
     file.write_bytes(body)
-    command = [sys.executable, __file__, "--bare", str(file)]
+    command = [sys.executable, "-m", "benchmarks.api", str(file)]
+    rates: dict[str, list[float]] = {API: [], BARE_ROUTE: []}
     with server(folder, "bare", command, own_environment()) as bare:
-        pairs = [(rate_of(port, "/api/prices", ROUND_S), rate_of(bare, "/constant", ROUND_S)) for _ in range(ROUNDS)]
-    shown = "  ".join(f"{ours:,.0f}/{theirs:,.0f}" for ours, theirs in pairs)
-    print(f"{len(body):,} bytes of prices, answers a second, ours/bare: {shown}", flush=True)
-    share = median(ours / theirs for ours, theirs in pairs)
-    return Line("bare route / cached prices, answers a second", 1 / share, 1 / CACHED_SHARE, "x")
+        with closing(Connection(bare, "/constant")) as one:
+            assert one.ask() == body, "the bare route sends other bytes"
+        for _ in range(asked.times(ROUNDS, 2)):
+            for side, path, asked_port in ((API, "/api/prices", port), (BARE_ROUTE, "/constant", bare)):
+                rates[side].append(rate_of(asked_port, path, asked.size(ROUND_S, 1.0)))
+    figures = {side: {"answers_per_s": Spread(tuple(values))} for side, values in rates.items()}
+    return Part(key="cached", text=f"{len(body):,} bytes of prices from the cache", figures=figures)
 
 
-def measure_stored(url: str, port: int, number: int, name: str) -> tuple[float, float]:
-    """Return the milliseconds that 1 000 bars take: over the API, and as a bare query with its rows as JSON."""
+def measure_stored(url: str, port: int, number: int, key: str, text: str, asked: Asked) -> Part:
+    """Compare 1 000 bars over the API with a bare query and its rows as JSON, in milliseconds."""
     ours: list[float] = []
     bare: list[float] = []
     with (
@@ -380,18 +385,32 @@ def measure_stored(url: str, port: int, number: int, name: str) -> tuple[float, 
         closing(Connection(port, "/api/cache/clear", "POST")) as forgetting,
     ):
         session.autocommit = True
-        for _ in range(ASKED):
-            forgetting.ask()
-            ours.append(timed(asking.ask))
-            bare.append(timed(lambda: bare_bars(session, number)))
-        told = orjson.loads(asking.ask())
+        for _ in range(asked.times(ROUNDS, 2)):
+            pairs: list[tuple[float, float]] = []
+            for _ in range(ASKED):
+                forgetting.ask()
+                pairs.append((timed(asking.ask), timed(lambda: bare_bars(session, number))))
+            ours.append(median(pair[0] for pair in pairs))
+            bare.append(median(pair[1] for pair in pairs))
+        check_same(asking, forgetting, session, number)
+    figures = {API: {"ms": Spread(tuple(ours))}, BARE_DATABASE: {"ms": Spread(tuple(bare))}}
+    return Part(key=key, text=text, figures=figures)
+
+
+def check_same(asking: Connection, forgetting: Connection, session: Any, number: int) -> None:
+    """Raise AssertionError unless the API and the bare query give the same bars; a minute may end between the two."""
+    for _ in range(3):
+        forgetting.ask()
+        told, wanted = orjson.loads(asking.ask()), orjson.loads(bare_bars(session, number))
+        found = [{key: bar[key] for key in wanted[0]} for bar in told["data"]]
+        if found == wanted:
+            break
     assert (told["count"], told["detail"]["from"], told["stale"]) == (BARS, "database", False), told["detail"]
-    print(f"{name}: {median(ours):.2f} ms over the API, {median(bare):.2f} ms bare", flush=True)
-    return median(ours), median(bare)
+    assert found == wanted, (found[0], wanted[0])
 
 
 def bare_bars(session: Any, number: int) -> bytes:
-    until = datetime.now(UTC).replace(second=0, microsecond=0)  # noqa: TID251 - the moment that the API takes too
+    until = CLOCK.now().replace(second=0, microsecond=0)
     with session.cursor() as cursor:
         cursor.execute(BARE_QUERY, (number, until - 1060 * MINUTE, until, BARS))
         names = ("timestamp", "open", "high", "low", "close", "volume")
@@ -404,7 +423,7 @@ def timed(work: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def measure_stored_and_cached(folder: Path, candles: int) -> list[Line]:
+def measure_stored_and_cached(folder: Path, candles: int, asked: Asked) -> list[Part]:
     with opened(None) as database:
         now = CLOCK.now()
         number = fill(database, now)
@@ -419,14 +438,11 @@ def measure_stored_and_cached(folder: Path, candles: int) -> list[Line]:
             "sources": {name: {"enabled": False} for name in SOURCES},
         }
         with program(folder, "api", tree, "api") as port:
-            lines = [measure_cached(folder, port)]
-            ours, bare = measure_stored(plain, port, number, "alone")
-            lines.append(Line(f"{BARS} stored bars / query and JSON", ours / bare, STORED_TIMES, "x"))
+            cached = measure_cached(folder, port, asked)
+            alone = measure_stored(plain, port, number, "stored", f"{BARS} stored bars", asked)
             crowd(database, now, candles)
-            crowded, bare = measure_stored(plain, port, number, f"beside {candles:,} candles")
-            lines.append(Line(f"the same beside {candles:,} candles", crowded / bare, STORED_TIMES, "x"))
-            lines.append(Line("beside them / alone", crowded / ours, CROWDED_TIMES, "x"))
-        return lines
+            text = f"{BARS} stored bars beside {candles:,} candles"
+            return [cached, alone, measure_stored(plain, port, number, "crowded", text, asked)]
 
 
 def newest_cycle(port: int) -> Any:
@@ -434,8 +450,9 @@ def newest_cycle(port: int) -> Any:
         return orjson.loads(one.ask())["lastCycle"]
 
 
-def measure_beside_a_cycle(folder: Path) -> Line:
+def measure_beside_a_cycle(folder: Path, asked: Asked) -> Part:
     """Ask for prices at a fixed rate while the first cycle of a whole installation runs."""
+    seconds = asked.size(BESIDE_S, 2.0)
     with simulator(assets=450, latency_ms=80) as simulated:
         tree = laid_over(scratch_tree(folder, simulated.addresses), STEADY)
         with program(folder, "run", tree, "run") as port:
@@ -446,35 +463,50 @@ def measure_beside_a_cycle(folder: Path) -> Line:
             with closing(Connection(port, "/api/prices")) as one:
                 told = orjson.loads(one.ask())
             assert len(told["data"]) >= len(ApiSettings().symbols), told
-            took = sorted(latencies_ms(port, "/api/prices", RATE, BESIDE_S))
+            took = sorted(latencies_ms(port, "/api/prices", RATE, seconds))
             CLOCK.sleep(LOOKED_EVERY_S)
             after = newest_cycle(port)
     assert (after["id"], after["state"]) == (cycle["id"], "running"), (cycle, after)
-    at = {share: took[int(share * len(took)) - 1] for share in (0.5, 0.95, 0.99, 1.0)}
-    shown = ", ".join(f"{100 * share:g} %: {ms:.1f} ms" for share, ms in at.items())
-    print(
-        f"{len(took):,} requests in {BESIDE_S:g} s beside a cycle, load {os.getloadavg()[0]:.1f}: {shown}", flush=True
+    at = {f"p{share * 100:g}_ms": took[int(share * len(took)) - 1] for share in (0.5, 0.95, 0.99, 1.0)}
+    figures = {API: {name: Spread((value,)) for name, value in at.items()} | {"answers": Spread((len(took),))}}
+    return Part(key="busy", text=f"{RATE} requests a second for {seconds:g} s while a cycle runs", figures=figures)
+
+
+def measure(asked: Asked) -> Outcome:
+    """Measure the cache, the database and the minute beside a cycle."""
+    with TemporaryDirectory(prefix="bench-api-") as name:
+        folder = Path(name)
+        parts = measure_stored_and_cached(folder, asked.size(CANDLES, 100_000), asked)
+        parts.append(measure_beside_a_cycle(folder, asked))
+    cached, alone, crowded, busy = parts
+    share = cached.ratio(API, BARE_ROUTE, "answers_per_s")
+    times, times_crowded = (part.ratio(API, BARE_DATABASE, "ms") for part in (alone, crowded))
+    slower = Spread((crowded.of(API, "ms").median / alone.of(API, "ms").median,))
+    text = "1 000 stored bars, API / query and JSON"
+    return Outcome(
+        title="Data API",
+        work=__doc__ or "",
+        parts=parts,
+        reaches=[
+            Reach(
+                key="cached",
+                text="answers a second, cached prices / bare route",
+                value=share,
+                limit=CACHED_SHARE,
+                at_least=True,
+            ),
+            Reach(key="stored", text=text, value=times, limit=STORED_TIMES),
+            Reach(key="stored_crowded", text=f"{text}, crowded table", value=times_crowded, limit=STORED_TIMES),
+            Reach(key="crowded", text="1 000 stored bars, crowded table / alone", value=slower, limit=CROWDED_TIMES),
+            Reach(key="busy", text="p99 while a cycle runs", value=busy.of(API, "p99_ms"), limit=P99_MS, unit="ms"),
+        ],
+        configurations={
+            API: "`python main.py api` and `run` with the shipped settings, access log and limits on (raised)",
+            BARE_ROUTE: "FastAPI with one async route on the same uvicorn settings, in a process of its own",
+            BARE_DATABASE: "psycopg2, one prepared connection, the one query, rows as dictionaries through orjson",
+        },
     )
-    return Line(f"p99 at {RATE} requests/s while a cycle runs", at[0.99], P99_MS, "ms")
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--candles", type=int, default=5_000_000, help="of other series (default 5 000 000)")
-    parser.add_argument("--skip-cycle", action="store_true", help="leave the minute beside a cycle out")
-    parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    clean_up_when_told_to_stop()
-    if options.bare:
-        serve_bare(options.bare)
-        return 0
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-api-")))
-        lines = measure_stored_and_cached(folder, options.candles)
-        if not options.skip_cycle:
-            lines.append(measure_beside_a_cycle(folder))
-    return judge(lines)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    serve_bare(Path(sys.argv[1]))

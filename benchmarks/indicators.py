@@ -1,103 +1,109 @@
-"""Indicators against bare TA-Lib: 300 series of 500 bars, best of several rounds, as ratios.
+"""All standard indicators of 300 series of 500 bars: the whole history at once, and again when a bar has come.
 
-Prints the time of the TA-Lib calls that the standard columns rest on and nothing else ("bare"; the last three of them
-find the swing), of our TA-Lib columns ("part": the same work without the swing, with stretches, OBV and still prices),
-and of every standard column with pivot levels, swings and warm-up ("all"). The target is 1.5 times bare.
+When a bar has come every side recomputes from the 500 bars that it holds and keeps the newest: the collector too,
+which stores no running state that a corrected bar would make wrong. Bare TA-Lib is the limit. The answer is the newest
+value of each indicator of each series; libraries that start an average elsewhere are given what is left of that after
+500 bars.
 """
 
-import argparse
-import json
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import talib
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
+from benchmarks.asked import Asked
+from benchmarks.harness import OURS, Comparison, Disagreement, Outcome, Reach, Side
 
-from collector.indicators.compute import Bars, Series, compute_many
-from collector.indicators.levels import SWING_LOOKBACK
-from collector.indicators.stretch import on_balance_volume, talib_columns
-
-SERIES, BARS, WIDTH = 300, 500, 3600
-TARGET = 1.5
-
-
-def make_series(seed: int) -> Bars:
-    rng = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(rng.normal(0, 0.004, BARS)))
-    opened = np.concatenate(([100.0], close[:-1]))
-    high = np.maximum(opened, close) * (1 + rng.random(BARS) * 0.002)
-    low = np.minimum(opened, close) * (1 - rng.random(BARS) * 0.002)
-    times = 1_760_000_400 // WIDTH * WIDTH + np.arange(BARS, dtype=np.int64) * WIDTH
-    return Bars(WIDTH, times, opened, high, low, close, rng.random(BARS) * 1000)
-
-
-def bare(bars: Bars) -> None:
-    high, low, close = bars.high, bars.low, bars.close
-    talib.RSI(close, 14)
-    talib.MACD(close, 12, 26, 9)
-    for period in (20, 50, 200):
-        talib.SMA(close, period)
-    for period in (12, 26, 50, 200):
-        talib.EMA(close, period)
-    talib.BBANDS(close, 20, 2.0, 2.0)
-    talib.ATR(high, low, close, 14)
-    talib.ADX(high, low, close, 14)
-    talib.STOCH(high, low, close, 14, 3, 0, 3, 0)
-    talib.OBV(close, bars.volume)
-    talib.MAX(high, SWING_LOOKBACK)
-    talib.MIN(low, SWING_LOOKBACK)
-    talib.AROONOSC(high, low, SWING_LOOKBACK - 1)
+BARE, FREQTRADE = "bare TA-Lib", "freqtrade"
+PANDAS_TA, PANDAS_TA_TALIB, TA = "pandas-ta-classic", "pandas-ta-classic, talib=True", "ta"
+SERIES, QUICK_SERIES, BARS = 300, 30, 500
+CONFIGURATIONS = {
+    OURS: "compute_many: 33 columns with pivots, swings, Fibonacci levels and warm-up; holes and still prices minded",
+    BARE: "the talib calls under those columns on numpy arrays, swing search included, results kept",
+    PANDAS_TA: "functions on columns, 19 indicators in a new frame; talib=False is its default",
+    PANDAS_TA_TALIB: "the same handing over to TA-Lib where it can",
+    TA: "its indicator classes, 18 indicators in a new frame",
+    FREQTRADE: "IStrategy.advise_all_indicators with talib.abstract on frames, 19 indicators, as its strategy template",
+}
+# What different starts of a recursive average leave after 500 bars, relative; 1e-9 is rounding. (199/201)^500 is 0.7 %
+# of the first difference, which is a few percent of the price.
+LOOSE = {"ema_200": 2e-3, "ema_50": 1e-6}
+TIGHT = 1e-7
+LEAST = 1e-6  # of the typical size of a column: values near zero are compared with that
 
 
-def part(bars: Bars) -> None:
-    talib_columns(bars.high, bars.low, bars.close)
-    on_balance_volume(bars.close, bars.volume, [(0, BARS)], (0, BARS))
+def agree(phase: str, answers: Mapping[str, Any]) -> None:
+    """Raise Disagreement unless all sides have the same values under the names that they share with the limit."""
+    wanted = answers[BARE]["last"]
+    for side, answer in answers.items():
+        for name, values in answer["last"].items():
+            mine, theirs = np.array(values), np.array(wanted[name])
+            scale = LEAST * float(np.abs(theirs).mean())
+            if not np.allclose(mine, theirs, rtol=LOOSE.get(name, TIGHT), atol=max(scale, 1e-9)):
+                worst = int(np.nanargmax(np.abs(mine - theirs)))
+                raise Disagreement(f"{phase}: {name} of series {worst}: {BARE} {theirs[worst]}, {side} {mine[worst]}")
 
 
-def each(work: Callable[[Bars], None]) -> Callable[[list[Bars]], None]:
-    def run(series: list[Bars]) -> None:
-        for bars in series:
-            work(bars)
+def measure(asked: Asked) -> Outcome:
+    """Measure all libraries."""
+    work = {"series": asked.size(SERIES, QUICK_SERIES), "bars": BARS}
+    fast = Comparison(
+        sides=[_side(OURS, "ours", work), _side(BARE, "talib", work)],
+        phases={"batch": "the whole history", "incremental": "a bar has come"},
+        rounds=asked.times(15, 3),
+        warm_ups=2,
+        agree=agree,
+    ).measure()
+    slow = Comparison(
+        sides=[
+            _side(OURS, "ours", work),
+            _side(BARE, "talib", work),
+            _side(FREQTRADE, "freqtrade", work, peer=True),
+            _side(PANDAS_TA, "pandas_ta", {**work, "talib": False}, peer=True),
+            _side(PANDAS_TA_TALIB, "pandas_ta", {**work, "talib": True}, peer=True),
+            _side(TA, "ta", work, peer=True),
+        ],
+        phases={"batch_peers": "the whole history, all libraries"},
+        rounds=asked.times(3),
+        warm_ups=asked.size(1, 0),
+        agree=agree,
+    ).measure()
+    batch, incremental, libraries = (*fast, *slow)
+    return Outcome(
+        title="Indicators",
+        work=__doc__ or "",
+        parts=[batch, incremental, libraries],
+        reaches=[
+            Reach(key="bare_batch", text="batch, ours / bare", value=batch.ratio(OURS, BARE), limit=1.3),
+            Reach(
+                key="bare_incremental",
+                text="a bar has come, ours / bare",
+                value=incremental.ratio(OURS, BARE),
+                limit=1.3,
+            ),
+            *(
+                Reach(
+                    key=key,
+                    text=f"batch, {name} / ours",
+                    value=libraries.ratio(name, OURS),
+                    limit=limit,
+                    at_least=True,
+                )
+                for key, name, limit in (
+                    ("pandas_ta", PANDAS_TA, 20),
+                    ("pandas_ta_talib", PANDAS_TA_TALIB, 20),
+                    ("ta", TA, 20),
+                    ("freqtrade", FREQTRADE, 1),
+                )
+            ),
+        ],
+        configurations=CONFIGURATIONS,
+        notes=[
+            "The other libraries recompute the whole series when a bar has come, so their time is that of the batch.",
+        ],
+    )
 
-    return run
 
-
-def everything(series: list[Bars]) -> None:
-    for _ in compute_many(Series(bars) for bars in series):
-        pass
-
-
-def measure(work: Callable[[list[Bars]], None], series: list[Bars]) -> float:
-    started = time.perf_counter()
-    work(series)
-    return time.perf_counter() - started
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    series = [make_series(seed) for seed in range(SERIES)]
-    works = {"bare": each(bare), "part": each(part), "all": everything}
-    best = dict.fromkeys(works, float("inf"))
-    for _ in range(options.rounds):  # interleaved, so that a slow moment of the machine hits all three
-        for name, work in works.items():
-            best[name] = min(best[name], measure(work, series))
-    ratio_part, ratio_all = best["part"] / best["bare"], best["all"] / best["bare"]
-    if options.json:
-        print(json.dumps({"seconds": best, "ratio_part": ratio_part, "ratio_all": ratio_all, "target": TARGET}))
-    else:
-        print(f"{SERIES} series of {BARS} bars, best of {options.rounds}")
-        for name, seconds in best.items():
-            print(f"  {name:<5} {seconds * 1e3:8.2f} ms  {seconds / SERIES * 1e6:7.1f} us a series")
-        print(f"  TA-Lib columns / bare: {ratio_part:.2f}   all columns / bare: {ratio_all:.2f}   target {TARGET}")
-    return 0 if ratio_all <= TARGET else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+def _side(name: str, module: str, work: Mapping[str, object], *, peer: bool = False) -> Side:
+    module = f"benchmarks.sides.indicators_{module}"
+    return Side(name=name, module=module, configuration=CONFIGURATIONS[name], work=work, peer=peer)

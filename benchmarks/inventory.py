@@ -15,15 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 from sqlalchemy import text
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
-
 from benchmarks.scratch import Line, judge
-from benchmarks.writer import candles, instrument, opened
+from benchmarks.sides.upsert_ours import candles, instrument
+from benchmarks.stand import opened
 from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job
 from collector.storage import coverage
 from collector.storage.database import Database
@@ -87,7 +85,7 @@ def fastest(work: Callable[[], object]) -> float:
 
 def know(database: Database, count: int) -> None:
     """Make instruments known, by a write that leaves no window."""
-    rows = tuple(candle(instrument(number), START - MINUTE) for number in range(count))
+    rows = tuple(candle(instrument(f"C{number}USDT"), START - MINUTE) for number in range(count))
     writer = Writer(database)
     cycle = writer.begin_cycle("bench", START, instance="bench", folder="", simulated=True)
     writer.write(cycle, [Batch(job=Job(source="bench", dataset=Dataset.CANDLES), records=rows)])
@@ -97,7 +95,7 @@ def measure_account(database: Database) -> list[Line]:
     """Judge what a steady cycle spends on windows; print what its writes take with and without them."""
     with database.transaction() as connection:
         connection.execute(text("TRUNCATE coverage, candles"))
-    owners = [instrument(number) for number in range(STEADY)]
+    owners = [instrument(f"C{number}USDT") for number in range(STEADY)]
     writer, spent = Writer(database), [0.0]
     whole: list[float] = []
     bare: list[float] = []

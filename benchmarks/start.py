@@ -2,14 +2,10 @@
 
 `python main.py once` is started against the simulator (answers after 80 ms), with a data folder that an earlier run
 left and with none at all. Another connection polls the database until a transaction with market rows is visible; then
-the process is told to stop. Medians of several starts; the limits are 5 s and 0.7 s.
-
-Run from anywhere: .venv/bin/python benchmarks/start.py
+the process is told to stop. And `main.py --version` and `--help`: what the command line costs before it does anything.
 """
 
-import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,17 +15,23 @@ from pathlib import Path
 
 import psycopg2
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, not only with -m
-
-from benchmarks.scratch import ROOT, Line, SimulatorProcess, clean_up_when_told_to_stop, judge, simulator
+from benchmarks.asked import Asked
+from benchmarks.harness import OURS, Outcome, Part, Reach, Spread
+from benchmarks.scratch import ROOT, SimulatorProcess, simulator
 from collector.clock import SystemClock
 
-FIRST_ROW_S, COMMAND_LINE_S = 5.0, 0.7
+FIRST_ROW_S, COMMAND_LINE_S = 3.0, 0.4
 GIVE_UP_S = 60.0
-STOP_S = 20.0
+STOP_S = 60.0
 POLL_S = 0.01  # between two looks
 CLOCK = SystemClock()
 ASSETS, LATENCY_MS = 450, 80
+TEXTS = {
+    "fresh": "`main.py once` to the first committed row, no data folder",
+    "ready": "`main.py once` to the first committed row, data folder ready",
+    "version": "`main.py --version`",
+    "help": "`main.py --help`",
+}
 # A job's row is committed together with the rows it brought.
 NEW_ROWS = "SELECT count(*) FROM jobs WHERE rows_written > 0 AND cycle_id > %s"
 LAST_CYCLE = "SELECT coalesce(max(cycle_id), 0) FROM cycles"
@@ -59,9 +61,9 @@ def wait_for_rows(folder: Path, process: "subprocess.Popen[bytes]", after_cycle:
             with closing(connect(folder)) as connection, connection.cursor() as cursor:
                 while time.perf_counter() < give_up_at:
                     cursor.execute(NEW_ROWS, (after_cycle,))
-                    if cursor.fetchone()[0]:
+                    if cursor.fetchall()[0][0]:
                         cursor.execute(LAST_CYCLE)
-                        return int(cursor.fetchone()[0])
+                        return int(cursor.fetchall()[0][0])
                     CLOCK.sleep(POLL_S)
         except psycopg2.Error:  # not started, not migrated
             CLOCK.sleep(POLL_S)
@@ -78,40 +80,41 @@ def first_row_s(folder: Path, simulated: SimulatorProcess, after_cycle: int) -> 
         return time.perf_counter() - started, cycle
     finally:
         process.terminate()
-        process.wait(STOP_S)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()  # nothing may stay behind, and nothing of it is measured
+            process.wait()
 
 
-def command_line_s() -> float:
+def command_line_s(word: str) -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, str(ROOT / "main.py"), "--version"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, str(ROOT / "main.py"), word], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--starts", type=int, default=5, help="starts of each kind (default 5)")
-    options = parser.parse_args()
-    clean_up_when_told_to_stop()
-    fresh: list[float] = []
-    ready: list[float] = []
-    # Without limits: a person does not start ten times a minute, and the waiting is measured by cycle.py.
-    with simulator(assets=ASSETS, latency_ms=LATENCY_MS, limits=False) as simulated:
-        for _ in range(options.starts):
+def measure(asked: Asked) -> Outcome:
+    """Measure starts with and without a data folder, and the command line alone."""
+    took: dict[str, list[float]] = {key: [] for key in TEXTS}
+    starts = asked.times(5)
+    # Without limits: a person does not start ten times a minute, and the waiting is measured by `cycle`.
+    with simulator(assets=asked.size(ASSETS, 60), latency_ms=LATENCY_MS, limits=False) as simulated:
+        for _ in range(starts):
             with tempfile.TemporaryDirectory(prefix="bench-") as name:
                 seconds, cycle = first_row_s(Path(name), simulated, 0)
-                fresh.append(seconds)
-                ready.append(first_row_s(Path(name), simulated, cycle)[0])
-    words = [command_line_s() for _ in range(options.starts)]
-    for name, values in (("no data folder", fresh), ("data folder ready", ready), ("--version", words)):
-        print(f"{name:<18}", "  ".join(f"{value:.2f}" for value in values), "s")
-    return judge(
-        [
-            Line("first row, no data folder", statistics.median(fresh), FIRST_ROW_S, "s"),
-            Line("first row, data folder ready", statistics.median(ready), FIRST_ROW_S, "s"),
-            Line("main.py --version", statistics.median(words), COMMAND_LINE_S, "s"),
-        ]
+                took["fresh"].append(seconds)
+                took["ready"].append(first_row_s(Path(name), simulated, cycle)[0])
+    for _ in range(starts):
+        took["version"].append(command_line_s("--version"))
+        took["help"].append(command_line_s("--help"))
+    limits = {"fresh": FIRST_ROW_S, "ready": FIRST_ROW_S, "version": COMMAND_LINE_S, "help": COMMAND_LINE_S}
+    spreads = {key: Spread(tuple(values)) for key, values in took.items()}
+    return Outcome(
+        title="Start",
+        work=__doc__ or "",
+        parts=[Part(key=key, text=TEXTS[key], figures={OURS: {"wall_s": value}}) for key, value in spreads.items()],
+        reaches=[
+            Reach(key=key, text=TEXTS[key], value=value, limit=limits[key], unit="s") for key, value in spreads.items()
+        ],
+        configurations={OURS: f"shipped settings, simulated providers with answers after {LATENCY_MS} ms, no limits"},
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
