@@ -225,9 +225,13 @@ def book_measures(bids: Levels, asks: Levels) -> dict[str, Decimal | float | Non
         found["imbalance"] = float((bid_size - ask_size) / (bid_size + ask_size))
     for side, levels in (("bid", bids), ("ask", asks)):
         found[f"reach_{side}_bps"] = float(abs(levels[-1][0] - mid) / mid * 10000)
-        for bps in _DEPTHS_BPS:
+        place, depth = 0, Decimal(0)
+        for bps in _DEPTHS_BPS:  # widest last, and the best level is first: each is looked at once
             width = mid * bps / 10000
-            found[f"depth_{side}_{bps}bps"] = sum((s for p, s in levels if abs(p - mid) <= width), Decimal(0))
+            while place < len(levels) and abs(levels[place][0] - mid) <= width:
+                depth += levels[place][1]
+                place += 1
+            found[f"depth_{side}_{bps}bps"] = depth
     return found
 
 
