@@ -295,9 +295,10 @@ def run_once(settings: Settings, cadence: str | None) -> CycleReport:
     name = cadence or next(iter(settings.cadences))
     if name not in settings.cadences:
         raise ConfigError(f"--cadence: {name!r} is no cadence; use one of {', '.join(settings.cadences)}")
-    with open_collecting(settings, lambda _: None) as collecting, _stopped_by_signals(collecting.runner.stop):
+    with open_collecting(settings, lambda _: None) as collecting, _stopped_by_signals(collecting.runner.stop) as ended:
         report = collecting.runner.run(name)
-        build_studies(settings, collecting.database, SystemClock()).after_cycle(report)
+        if not ended.is_set():
+            build_studies(settings, collecting.database, SystemClock()).after_cycle(report)
         collecting.upkeep.after_cycle(report.finished_at)
     return report
 
@@ -368,16 +369,18 @@ def _overdue(settings: Settings, reader: Reader) -> list[str]:
 
 
 @contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and SIGINT end the running cycle early; it is recorded as far as it came."""
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[threading.Event]:
+    """Let SIGTERM and SIGINT end the running cycle early, recorded as far as it came; lend whether one came."""
+    stopped = threading.Event()
 
     def on_signal(*_: object) -> None:
+        stopped.set()
         # Not in the handler itself: it can interrupt this thread while that holds a lock `stop` needs.
         threading.Thread(target=stop, name="stop").start()
 
     before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
     try:
-        yield
+        yield stopped
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
