@@ -18,8 +18,10 @@ from collector.config import Settings
 from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK
 from collector.printing import moment, table
+from collector.retention.samples import cold_folder
 from collector.storage.database import Database
 from collector.wiring import open_database
+from collector.wiring_chores import build_retention
 
 PLAIN_EVERY_S = 3.0
 HEAD = ("backup", "rows of (UTC)", "MB", "rows", "schema", "program", "verified", "data")
@@ -79,15 +81,21 @@ def restore(settings: Settings, arguments: argparse.Namespace) -> int:
             confirm=lambda filled: _confirmed(arguments, database, filled),
             checked=manifest,
         )
+        missing = build_retention(settings, database, clock).without_file()
     if arguments.json:
-        _print_json(dataclasses.asdict(restored))
+        _print_json({**dataclasses.asdict(restored), "sealed_months_without_file": [month.label for month in missing]})
     else:
         held = f"{manifest.rows} rows of {moment(manifest.created_at)} UTC"
         print(f"{restored.database} holds {path.name}: {held}")
         print(f"schema {manifest.revision}; applied now: {', '.join(restored.applied) or 'nothing'}")
         if manifest.left_out:
             print(f"not in the backup, empty now: {', '.join(manifest.left_out)}")
-    return OK
+    if missing:
+        some = f"{', '.join(month.label for month in missing[:3])}{' ...' if len(missing) > 3 else ''}"  # noqa: PLR2004
+        folder = cold_folder(settings.retention, settings.data_dir)
+        _say(f"{len(missing)} sealed months of this backup have no file in {folder} ({some}): their rows are missing")
+        _say("until the files of that time are there; python main.py retention verify lists them")
+    return NOT_ALL_WELL if missing else OK
 
 
 @contextmanager

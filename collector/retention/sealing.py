@@ -19,10 +19,21 @@ from collector.storage.database import Database
 from collector.storage.outgoing.datasets import EXPORTABLE, Exportable, Slice
 from collector.storage.timeseries import Month
 
+SET_ASIDE = "replaced"  # folder of files that the ledger does not name any more; a backup may still do
+SET_ASIDE_S = 200 * 86_400.0  # then they go: longer than six monthly backups are kept
 COPIES = 3  # of a month that changes meanwhile; then it waits for the next turn
 LOCK_TRIES, LOCK_PAUSE_S = 5, 2.0
 Told = Callable[[int], None]
 T = TypeVar("T")
+
+
+def _set_aside(folder: Path, name: str) -> None:
+    """Move a file where a restored backup that names it finds it; nothing when it is not there any more."""
+    path, aside = folder / name, folder / SET_ASIDE / name
+    if path.exists():
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # from now on it ages
+        path.replace(aside)
 
 
 class Sealer:
@@ -85,22 +96,33 @@ class Sealer:
         return self._folder / month.file
 
     def remove_stale(self, dataset: str, month: Month) -> None:
-        """Remove the older files of a month that a newer file, or the database, took the place of."""
+        """Set aside the older files of a month that a newer file, or the database, took the place of."""
         found = self._months.find(dataset, month)
         stale = found.stale if found is not None else ()
         if not stale:
             return
         for name in stale:
             try:
-                (self._folder / name).unlink(missing_ok=True)
+                _set_aside(self._folder, name)
             except OSError as error:
-                raise SinkError(f"{name}: cannot be removed ({error.strerror})") from error
+                raise SinkError(f"{name}: cannot be set aside ({error.strerror})") from error
         self._months.forget_stale(dataset, month, stale)
 
     def sweep(self) -> None:
-        """Remove what killed processes left unfinished in the folder."""
+        """Remove what killed processes left unfinished in the folder, and what was set aside long ago."""
         if self._folder.exists():
             sweep(self._folder)
+        for file in (self._folder / SET_ASIDE).rglob("*.parquet"):
+            if file.stat().st_mtime < self._clock.now().timestamp() - SET_ASIDE_S:
+                file.unlink(missing_ok=True)
+
+    def has_file(self, month: ColdMonth) -> bool:
+        """Return whether the file of a month is there; one that was set aside is brought back, as after a restore."""
+        path, aside = self.path_of(month), self._folder / SET_ASIDE / month.file
+        if not path.exists() and aside.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.rename(path)
+        return path.exists()
 
     # ------------------------------------------------------------------ inside
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from collector.clock import Clock
 from collector.config.retention import RetentionSettings, read_grid
-from collector.errors import SinkError, StorageError, StorageUnavailable
+from collector.errors import ConfigError, SinkError, StorageError, StorageUnavailable
 from collector.log import get_logger
 from collector.retention.sealing import Sealer
 from collector.storage import timeseries
@@ -105,8 +105,14 @@ class Retention:
                 self.sealer.remove_stale(month.dataset, month.month)
         return done, True
 
+    def without_file(self) -> list[ColdMonth]:
+        """Return the sealed months whose file is not in the folder, as after a restore without it."""
+        return [month for month in self._months.load() if month.file and not self.sealer.has_file(month)]
+
     def seal(self, dataset: str, month: Month, say: Say | None = None) -> Gone:
-        """Seal a month by hand, whatever its age; a restored one too."""
+        """Seal a month by hand, whatever its age, once it is over; a restored one too."""
+        if timeseries.start_of(timeseries.following(month)) > self._clock.now():
+            raise ConfigError(f"MONTH: {spelled(month)} is not over; what is collected now stays in the database")
         with self._months.lock():
             return self._seal(Step(dataset=dataset, month=month, what="seal"), say or _nobody)
 

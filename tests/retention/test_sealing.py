@@ -1,5 +1,6 @@
 """Sealing: what leaves the database is in a verified file, and the database plus the files are always the truth."""
 
+import os
 from datetime import timedelta
 from decimal import Decimal
 
@@ -20,7 +21,9 @@ def january(stand):
 
 
 def files(stand):
-    return sorted(path.name for path in stand.folder.rglob("*") if path.is_file())
+    """The names of the files that the ledger may name; not of those that were set aside."""
+    aside = stand.folder / "replaced"
+    return sorted(path.name for path in stand.folder.rglob("*") if path.is_file() and aside not in path.parents)
 
 
 def test_a_month_past_its_age_is_in_the_file_and_no_longer_in_the_database(stand):
@@ -207,3 +210,45 @@ def test_status_counts_what_is_in_the_database(stand):
     with stand.database.reading() as connection:
         (candles,) = [table for table in load_tables(connection) if table.table == "candles"]
     assert candles.rows == 0
+
+
+def test_a_month_that_is_not_over_is_not_sealed(stand):
+    with pytest.raises(ConfigError, match="2026-06 is not over"):
+        stand.sealing().seal("candles", (2026, 6))
+
+
+def test_a_file_that_is_not_needed_any_more_is_there_for_a_restored_backup_and_goes_by_age(stand):
+    january(stand)
+    retention = stand.sealing()
+    retention.turn(NOW)
+    then = stand.rows("SELECT * FROM cold_months")
+    (name,) = files(stand)
+    retention.restore("candles", JANUARY)
+    assert files(stand) == []
+    stand.execute("DELETE FROM cold_months")  # what a restored backup says: the month is in its file
+    columns = "dataset, month, state, generation, file, rows, size, sha256, fingerprint, hot_rows, hot_fingerprint, "
+    columns += "replaced, stale, updated_at"
+    stand.execute(
+        f"INSERT INTO cold_months ({columns}) "
+        "VALUES ('candles', '2026-01-01+00', 'dropped', 1, :file, 1, 1, '', '', 0, '', 0, '{}', now())",
+        file=f"candles/2026-01/{name}",
+    )
+    assert retention.without_file() == []
+    assert files(stand) == [name]
+    assert len(then) == 1
+    (stand.folder / "candles" / "2026-01" / name).unlink()
+    assert [month.label for month in retention.without_file()] == ["candles 2026-01"]
+
+
+def test_what_was_set_aside_goes_after_half_a_year(stand):
+    january(stand)
+    retention = stand.sealing()
+    retention.turn(NOW)
+    retention.restore("candles", JANUARY)
+    (aside,) = (stand.folder / "replaced").rglob("*.parquet")
+    for days, there in ((199, True), (201, False)):
+        moment = NOW.timestamp() - days * 86_400
+        if aside.exists():
+            os.utime(aside, (moment, moment))
+        retention.turn(NOW)
+        assert aside.exists() is there
