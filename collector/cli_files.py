@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -199,8 +200,15 @@ def _landed(done: Imported) -> Iterator[str]:
 # --------------------------------------------------------------------------- query
 
 
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
+
+
 def query(settings: Settings, arguments: argparse.Namespace) -> int:
     """Run a SELECT over the database and files."""
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # ends as by Ctrl+C: nothing stays in the temporary folder
     from collector.sinks.files.querying import Places, answered, print_answer  # noqa: PLC0415 - DuckDB, for it alone
 
     form = "json" if arguments.json else "csv" if arguments.csv else "table"
@@ -214,7 +222,7 @@ def query(settings: Settings, arguments: argparse.Namespace) -> int:
             since=read_moment("--from", arguments.since) if arguments.since else None,
             until=read_moment("--to", arguments.until) if arguments.until else None,
         )
-        with answered(places, arguments.statement, memory_mb=arguments.memory_mb) as result:
+        with answered(places, arguments.statement, memory_mb=arguments.memory_mb, note=_note) as result:
             if simulated and form != "json":
                 print("SIMULATED data (made-up prices)", file=sys.stderr)
             print_answer(result, form, sys.stdout, limit=arguments.top, simulated=simulated)

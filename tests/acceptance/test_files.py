@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.program import CLOCK, wait_until
 from tests.sinks.files.filled import fill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,3 +60,23 @@ def test_a_refusal_is_one_line(run, words, said):
     assert refused.returncode == 2
     assert refused.stderr.startswith(said)
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_question_that_takes_for_ever_can_be_ended_and_leaves_nothing(emptied, tmp_path, number):
+    fill(emptied)
+    forever = "select max(hash(a.open, b.open, c.open)) from candles a, candles b, candles c"
+    environment = {
+        **os.environ,
+        "COLLECTOR_DATABASE__URL": emptied.url.render_as_string(hide_password=False),
+        "TMPDIR": str(tmp_path),
+    }
+    command = [sys.executable, str(ROOT / "main.py"), "query", forever]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as asked:
+        wait_until(lambda: list(tmp_path.glob("query-*/rows.duckdb*")), "the scratch database")
+        CLOCK.sleep(1.0)  # to the middle of the answer; where it is met does not matter
+        asked.send_signal(number)
+        told = asked.communicate(timeout=20)[1]
+    assert asked.returncode == 130
+    assert "Traceback" not in told
+    assert list(tmp_path.glob("query-*")) == []

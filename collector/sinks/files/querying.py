@@ -9,7 +9,8 @@ import csv
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from collector.printing import table
 from collector.sinks.files.atomic import TEMPORARY
 from collector.sinks.files.parquet import file_schema, text_columns
 from collector.sinks.files.tables import DoesNotFit, arrow_schema, read_rows
+from collector.storage import timeseries
 from collector.storage.cold.cold_months import ColdMonths
 from collector.storage.database import Database
 from collector.storage.outgoing.copying import Spelling, copied_out, load_slices
@@ -40,6 +42,7 @@ _TYPES = {
     Form.BYTES: "BLOB",
 }
 _PAGE = 1000
+LISTEN_S = 0.1  # between two looks for a signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +57,13 @@ class Places:
 
 
 @contextmanager
-def answered(places: Places, statement: str, *, memory_mb: int = 512) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Run a statement and lend its result, to be fetched; raises ConfigError in one line for what cannot be run."""
+def answered(
+    places: Places, statement: str, *, memory_mb: int = 512, note: Callable[[str], None] = lambda _text: None
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Run a statement and lend its result, to be fetched; raises ConfigError in one line for what cannot be run.
+
+    `note` is told what is not exact in it.
+    """
     with tempfile.TemporaryDirectory(prefix="query-") as scratch:
         connection = duckdb.connect(str(Path(scratch) / "rows.duckdb"))
         try:
@@ -65,11 +73,24 @@ def answered(places: Places, statement: str, *, memory_mb: int = 512) -> Iterato
                 for dataset in EXPORTABLE.values():
                     _create(connection, dataset)  # empty: what a statement means is told from its tables
                 for name in _names(connection, statement):
-                    _load(connection, EXPORTABLE[name], places)
-                connection.execute(statement)
+                    _load(connection, EXPORTABLE[name], places, note)
+                _run(connection, statement)
                 yield connection
         finally:
             connection.close()
+
+
+def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Run a statement in a thread of its own: while DuckDB works, the thread that waits for it hears no signal."""
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(connection.execute, statement)
+        try:
+            while not wait([work], timeout=LISTEN_S).done:
+                pass
+        except BaseException:
+            connection.interrupt()
+            raise
+        work.result()
 
 
 @contextmanager
@@ -77,6 +98,10 @@ def _told(statement: str) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
+    except RuntimeError as error:  # what DuckDB makes of Ctrl+C while it works
+        if "interrupted" not in str(error):
+            raise
         raise KeyboardInterrupt from error
     except duckdb.Error as error:
         raise ConfigError(f"{statement.strip()[:60]!r}: {' '.join(str(error).split())[:300]}") from error
@@ -99,11 +124,25 @@ def _names(connection: duckdb.DuckDBPyConnection, statement: str) -> list[str]:
 # --------------------------------------------------------------------------- loading
 
 
-def _load(connection: duckdb.DuckDBPyConnection, dataset: Exportable, places: Places) -> None:
+def _load(
+    connection: duckdb.DuckDBPyConnection, dataset: Exportable, places: Places, note: Callable[[str], None]
+) -> None:
     for where in load_slices(places.database, dataset, places.since, places.until):
         _load_slice(connection, dataset, places.database, where)
     for file in _files(dataset, places):  # looked for after the rows: what is sealed meanwhile is in both
         _load_file(connection, dataset, file, places)
+    for name, kind in _texts_instead_of_numbers(connection, dataset):
+        connection.execute(f'ALTER TABLE {dataset.name} ALTER COLUMN "{name}" TYPE {kind}')
+        note(f"{dataset.name}.{name}: a value has more digits than exact numbers have here, so the column is {kind}")
+
+
+def _texts_instead_of_numbers(connection: duckdb.DuckDBPyConnection, dataset: Exportable) -> list[tuple[str, str]]:
+    """Return the columns of exact numbers that had to be read as text, and what they are computed with instead."""
+    found = connection.execute(f"SELECT column_name, column_type FROM (DESCRIBE {dataset.name})").fetchall()
+    types = {str(name): str(kind) for name, kind in found}
+    numbers = {column.name: column.form for column in dataset.columns if column.form in {Form.NUMBER, Form.NUMBERS}}
+    kinds = {name: "DOUBLE" if form is Form.NUMBER else "DOUBLE[]" for name, form in numbers.items()}
+    return [(name, kind) for name, kind in kinds.items() if types[name].startswith("VARCHAR")]
 
 
 def _create(connection: duckdb.DuckDBPyConnection, dataset: Exportable) -> None:
@@ -153,8 +192,14 @@ def _inserted(
 
 def _files(dataset: Exportable, places: Places) -> Iterator[Path]:
     for month in ColdMonths(places.database).load(dataset.name):
-        if month.file:
-            yield places.cold / month.file
+        since, until = timeseries.start_of(month.month), timeseries.start_of(timeseries.following(month.month))
+        within = (places.until is None or since < places.until) and (places.since is None or until > places.since)
+        if not month.file or not within:
+            continue
+        if not (places.cold / month.file).exists():
+            remedy = "bring it back into retention.folder, or ask for another time with --from and --to"
+            raise ConfigError(f"{places.cold / month.file}: the file of a sealed month is not there; {remedy}")
+        yield places.cold / month.file
     for folder in places.folders:
         if not folder.is_dir():
             raise ConfigError(f"--files {folder}: is no folder of an export")

@@ -201,10 +201,14 @@ def _database_column(values: pa.ChunkedArray, column: Column) -> pa.Array:
     return array
 
 
-def _literal(values: Iterable[str]) -> str:
+def _literal(values: Iterable[str | None]) -> str:
     """Return an array of texts as PostgreSQL writes it."""
-    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return "{" + ",".join(f'"{value}"' for value in quoted) + "}"
+    return "{" + ",".join("NULL" if value is None else _quoted(value) for value in values) + "}"
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 # --------------------------------------------------------------------------- fingerprint

@@ -58,10 +58,28 @@ def test_two_tables_join_and_a_table_may_be_named_twice(filled, tmp_path):
     assert asked(filled, statement, tmp_path) == [(900,)]
 
 
-def test_a_number_that_no_decimal_holds_arrives_as_text(filled, tmp_path):
-    statement = "select asset_id, total_supply from market_snapshots order by asset_id"
-    found = dict(asked(filled, statement, tmp_path))
-    assert found["dust"] == "123456789012345678901234567890123456789012"
+def test_a_number_that_no_decimal_holds_makes_its_column_double_and_that_is_said(filled, tmp_path):
+    told = []
+    places = Places(database=filled, cold=tmp_path / "cold")
+    statement = "select max(total_supply), count(*) filter (total_supply > 1e20) from market_snapshots"
+    with answered(places, statement, note=told.append) as result:
+        ((most, above),) = result.fetchall()
+    assert most == pytest.approx(1.23456789012345678e41, rel=1e-12)
+    assert above == 1
+    assert [text for text in told if text.startswith("market_snapshots.total_supply: ")]
+
+
+def test_a_sealed_file_that_is_gone_is_named_with_what_to_do_and_costs_no_other_time(changing, change, tmp_path):
+    change(
+        changing,
+        "INSERT INTO cold_months (dataset, month, state, generation, file, rows, size, sha256, fingerprint, hot_rows, "
+        "hot_fingerprint, replaced, stale, updated_at) VALUES ('candles', '2025-06-01+00', 'dropped', 1, "
+        "'gone.parquet', 1, 1, '', '', 0, '', 0, '{}', now())",
+    )
+    with pytest.raises(ConfigError, match=r"gone\.parquet: the file of a sealed month is not there; bring it back"):
+        asked(changing, "select count(*) from candles", tmp_path)
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    assert asked(changing, "select count(*) from candles", tmp_path, since=since) == [(1800,)]
 
 
 def test_a_range_reads_less(filled, tmp_path):
