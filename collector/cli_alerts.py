@@ -99,6 +99,8 @@ def _open(settings: Settings, *, read_only: bool = False) -> Iterator[Database]:
 
 def _write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all, readable for node_exporter, which runs as somebody else."""
+    if not path.name or path.is_dir():
+        raise ConfigError(f"--out: {str(path)!r} is no file; write metrics.prom, for example")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -79,6 +79,10 @@ def _housekeeping_process(arguments: argparse.Namespace, settings: Settings) -> 
     parts = (settings.export, settings.bigquery, settings.retention, settings.backups, settings.alerts)
     if not any(part.enabled for part in parts):
         return []
+    if settings.alerts.enabled and (settings.alerts.targets or settings.alerts.without):
+        from collector.wiring_alerts import check_alerts  # noqa: PLC0415 - Apprise, only where there is a target
+
+        check_alerts(settings)
     command = [*_program(arguments), "housekeep", "--attached"]
     return [Companion("housekeeping_ended", command, dict(os.environ), SystemClock())]
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from collector.alerts.chore import Alerts, Wiring
@@ -9,12 +10,14 @@ from collector.alerts.expected import expected
 from collector.alerts.exposition import Family
 from collector.alerts.metrics import families
 from collector.alerts.outbox import Outbox
+from collector.alerts.rules import NAMES
 from collector.alerts.targets import Ping, build_targets
 from collector.backups.making import folder_of
 from collector.backups.shelf import newest_verified
 from collector.clock import Clock
 from collector.config import Settings
-from collector.storage.alerts import AlertStore
+from collector.errors import ConfigError
+from collector.storage.alerts import AlertStore, AlertTotals
 from collector.storage.database import Database
 from collector.storage.vitals import VitalsReader
 
@@ -47,15 +50,30 @@ def build_figures(settings: Settings, database: Database, clock: Clock) -> Calla
         with lock:
             began = clock.monotonic()
             if not kept or began - kept[0][0] >= READ_EVERY_S:
-                vitals, totals = reader.read(clock.now()), store.totals()
+                vitals, totals = reader.read(clock.now()), _of_targets(store.totals(), settings)
                 kept[:] = [(began, families(vitals, totals, promised, clock.monotonic() - began))]
             return kept[0][1]
 
     return read
 
 
+def _of_targets(totals: AlertTotals, settings: Settings) -> AlertTotals:
+    """Leave out the tests of targets that are no longer in the settings: they would be failing for ever."""
+    known = settings.alerts.targets
+    return replace(totals, self_tests=[item for item in totals.self_tests if item.target in known])
+
+
+def check_alerts(settings: Settings) -> None:
+    """Raise ConfigError for a target that nobody understands, and for a rule that does not exist."""
+    build_targets(settings.alerts)
+    for name in settings.alerts.without:
+        if name not in NAMES:
+            raise ConfigError(f"alerts.without: {name!r} is no rule; use some of {', '.join(NAMES)}")
+
+
 def build_alerts(settings: Settings, database: Database, clock: Clock) -> Alerts:
-    """Return the chore of the alerts. Raises ConfigError for a target that nobody understands."""
+    """Return the chore of the alerts. Raises ConfigError as `check_alerts` does."""
+    check_alerts(settings)
     part, ping = settings.alerts, settings.alerts.ping.url.get_secret_value()
     return Alerts(
         Wiring(

@@ -38,9 +38,13 @@ class Outbox:
         return list(self._targets)
 
     def send(self, messages: Sequence[Message], now: datetime, *, at_once: bool = False) -> list[Message]:
-        """Send what is due (`at_once`: all) and return the messages that changed."""
+        """Send what is due (`at_once`: all) and return the messages that changed.
+
+        `at_once` is a person's own call, whose settings may lack targets that the service has: theirs go on waiting.
+        """
         waiting = [message for message in messages if message.state == "waiting"]
-        changed = [self._given_up(item, NOT_CONFIGURED) for item in waiting if item.target not in self._targets]
+        lacking = [] if at_once else [item for item in waiting if item.target not in self._targets]
+        changed = [self._given_up(item, NOT_CONFIGURED) for item in lacking]
         started = []
         deadline = self._clock.monotonic() + SEND_WITHIN_S
         for name, target in self._targets.items():

@@ -346,3 +346,16 @@ def test_a_ping_that_fails_is_said_once(database, tmp_path, said):
     house.look(times=3)
     assert said().count("ping_failed") == 1
     assert "secret-path" not in said()
+
+
+def test_a_test_by_hand_leaves_what_waits_for_a_target_that_only_the_service_has(database, tmp_path):
+    service = House(database, tmp_path, ("ops", "phone"))
+    service.files["phone"].mkdir()  # so that it takes nothing
+    service.look(ILL, 2)
+    waiting = [item for item in service.store.load(NOW - HOUR, NOW + HOUR).messages if item.state == "waiting"]
+    assert {item.target for item in waiting} == {"phone"}
+    by_hand = House(database, tmp_path, ("ops",), at=service.clock.now())
+    assert by_hand.alerts.test(by_hand.clock.now()) == {"ops": ""}
+    service.files["phone"].rmdir()
+    service.look(times=20)
+    assert any("okx" in title for title in service.titles("phone"))

@@ -78,3 +78,10 @@ def test_a_database_of_another_version_is_told_in_one_line(run, database_url, mo
         code, out, err = run(*words)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
         assert "the database is empty" in err
+
+
+def test_a_rule_that_does_not_exist_is_told(run, monkeypatch):
+    monkeypatch.setenv("COLLECTOR_ALERTS__WITHOUT", "freshnes")
+    code, _, err = run("check")
+    assert code == 2
+    assert "alerts.without: 'freshnes' is no rule; use some of" in err

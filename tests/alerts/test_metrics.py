@@ -242,7 +242,12 @@ def fill(database, now):
 def settings(migrated_url, database, tmp_path):
     fill(database, SystemClock().now())
     backups = tmp_path / "backups"
-    tree = {"database": {"url": migrated_url}, "backups": {"folder": str(backups)}}
+    targets = {"ops": f"file://{tmp_path}/alerts.jsonl"}
+    tree = {
+        "database": {"url": migrated_url},
+        "backups": {"folder": str(backups)},
+        "alerts": {"targets": targets},
+    }
     return load_settings(environment={}, overrides=[Layer("test", tree)])[0]
 
 
@@ -283,6 +288,9 @@ def test_scrapes_that_come_together_are_one_look(settings, monkeypatch):
 
 def test_the_command_prints_the_same_and_writes_it_whole(settings, migrated_url, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLLECTOR_DATABASE__URL", migrated_url)
+    assert cli.main(["metrics"]) == 0
+    assert "collector_alerts_selftest_success" not in capsys.readouterr().out  # its target is not in the settings
+    monkeypatch.setenv("COLLECTOR_ALERTS__TARGETS__OPS", f"file://{tmp_path}/alerts.jsonl")
     assert cli.main(["metrics"]) == 0
     printed = shape(capsys.readouterr().out)
     assert {name for name, _ in shape(text_of(families(FULL, TOTALS, EXPECTED, 0.03))) - printed} <= {
