@@ -240,6 +240,8 @@ def _in_a_file(name: str) -> list[str] | None:
     if not name.upper().startswith(PREFIX) or not name.lower().endswith(_FILE):
         return None
     *groups, key = name[len(PREFIX) :].lower().split("__")
+    if groups == ["alerts", "targets"] and key.endswith(_FILE):  # the short form of a target's address
+        return [*groups, key.removesuffix(_FILE)]
     known = _known_at(tuple(groups))
     return [*groups, key.removesuffix(_FILE)] if key not in known and key.removesuffix(_FILE) in known else None
 
@@ -259,6 +261,8 @@ def _from_files(names: Mapping[str, str], where: str) -> list[Layer]:
             raise ConfigError(f"{name} ({where}): {name[: -len(_FILE)]} is set as well; remove one of the two")
         place = Path(file.strip())
         text = _read_text(place, f"it is named by {name}; make it a readable text file or remove the name").strip()
+        if not text:
+            raise ConfigError(f"{name} ({where}): the file {place} is empty; fill it or remove the name")
         tree: Any = _value(path, text, name, where)
         for group in reversed(path):
             tree = {group: tree}

@@ -131,9 +131,13 @@ def test_a_way_back_is_refused_while_a_collector_works_or_rows_are_only_in_seale
     database = Database(previous.url, clock=SystemClock(), application_name="a collector")
     with database.writer_lock():
         status, _, complaint = run("db", "downgrade", PREVIOUS, "--yes")
-    database.close()
     assert (status, complaint.count("\n")) == (3, 1)
     assert "a collector" in complaint
+    with database.housekeeper_lock():
+        status, _, complaint = run("db", "downgrade", PREVIOUS, "--yes")
+    database.close()
+    assert (status, complaint.count("\n")) == (3, 1)
+    assert "another process keeps house" in complaint
 
     columns = previous.rows(
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'cold_months'"

@@ -67,3 +67,16 @@ def test_an_empty_name_says_nothing_and_an_unknown_setting_stays_an_error():
     assert load_settings(environment={"COLLECTOR_DATABASE__URL_FILE": " "})[0].database.url.get_secret_value() == ""
     with pytest.raises(ConfigError, match="no such setting"):
         load_settings(environment={"COLLECTOR_DATABASE__UURL_FILE": "/x"})
+
+
+def test_an_empty_file_is_no_value(tmp_path):
+    (tmp_path / "empty").write_text("\n")
+    with pytest.raises(ConfigError, match=r"COLLECTOR_DATABASE__URL_FILE .*empty is empty; fill it or remove the name"):
+        load_settings(environment={"COLLECTOR_DATABASE__URL_FILE": str(tmp_path / "empty")})
+
+
+def test_the_short_form_of_a_target_may_stand_in_a_file_too(tmp_path):
+    (tmp_path / "hook").write_text("jsons://host.example.org/path\n")
+    names = {"COLLECTOR_ALERTS__TARGETS__HOOK_FILE": str(tmp_path / "hook")}
+    settings, _ = load_settings(environment=names)
+    assert settings.alerts.addresses() == {"hook": "jsons://host.example.org/path"}

@@ -61,9 +61,9 @@ def hypertables(database: Database) -> list[str]:
 
 
 def roll_back(database: Database, target: str) -> None:
-    """Undo the migrations after `target`, one transaction each, as the only writer. Raises LockHeld.
+    """Undo the migrations after `target`, one transaction each, as the only one at work. Raises LockHeld.
 
     What they added is dropped with its rows; what was stored in older tables stays.
     """
-    with database.writer_lock():
+    with database.writer_lock(), database.housekeeper_lock():
         schema.downgrade(database.engine, target)
