@@ -18,7 +18,7 @@ from pathlib import Path
 
 LOOKED_AT = 50  # newest folders; enough for cycles that stored nothing in between
 ANSWER_S = 5.0
-OK = 200
+OK, USAGE = 200, 2
 
 
 def last_stored(folder: Path) -> datetime | None:
@@ -74,6 +74,9 @@ def process_verdict(word: str, processes: Path = Path("/proc")) -> tuple[int, st
 
 def main() -> int:
     """Check what the command line names."""
+    if len(sys.argv) < 2 or (sys.argv[1] != "api" and len(sys.argv) < 3):  # noqa: PLR2004 - see the usage
+        sys.stdout.write(f"usage:\n{(__doc__ or '').split(chr(10) * 2)[1]}\n")
+        return USAGE
     first, *rest = sys.argv[1:]
     if first == "api":
         status, text = api_verdict(int(os.environ.get("PORT") or 8000))

@@ -9,7 +9,7 @@ from google.api_core.exceptions import Forbidden, GoogleAPICallError, NotFound, 
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.resumable_media.common import DataCorruption, InvalidResponse
 
-from collector.errors import SinkError
+from collector.errors import SinkError, Verdict
 
 _MOST_TEXT = 300
 _PASSING = {"rateLimitExceeded", "backendError", "internalError", "jobBackendError", "jobInternalError", "timeout"}
@@ -19,6 +19,8 @@ _REFUSING = {"accessDenied", "billingNotEnabled", "responseTooLarge", "billingTi
 
 class WarehouseDown(SinkError):
     """BigQuery cannot be reached, or cannot work now: every table waits for the next turn."""
+
+    verdict = Verdict.RETRY
 
 
 class AccessRefused(SinkError):
