@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from collector.clock import SystemClock
 from collector.errors import ConfigError, StorageUnavailable
-from collector.storage.embedded import EmbeddedPostgres, Phase, PostgresBinaries, find_postgres
+from collector.storage.embedded import EmbeddedPostgres, Phase, PostgresBinaries, find_postgres, supervisor
 from collector.storage.embedded.binaries import first_usable
 from collector.storage.embedded.layout import LOG_LIMIT_BYTES, FileLock, bound_log
 from tests.storage.cluster import TestCluster, build_template, copy_cluster
@@ -212,6 +213,38 @@ def test_short_command_does_not_take_over_but_can_start_again(folder):
     assert answers(guest.start())
     assert guest.state.phase is Phase.RUNNING
     guest.stop()
+
+
+def test_owner_that_stops_lets_a_transaction_of_a_guest_finish(folder):
+    owner, guest = embedded(folder), embedded(folder, take_over=False)
+    engine = create_engine(owner.start())
+    guest.start()
+    with engine.connect() as connection:
+        connection.execute(text("CREATE TABLE slow (value int)"))
+        ending = threading.Thread(target=owner.stop)
+        ending.start()
+        connection.execute(text("INSERT INTO slow SELECT 1 FROM pg_sleep(2)"))
+        assert ending.is_alive()
+        connection.commit()
+    ending.join(30)
+    assert owner.state.phase is Phase.STOPPED  # and the session that is idle in the pool was not waited for
+    engine.dispose()
+    wait_until(lambda: guest.state.phase is Phase.LOST, "the guest notices")
+    assert query(guest.start(), "SELECT value FROM slow") == [(1,)]
+    guest.stop()
+
+
+def test_owner_that_stops_does_not_wait_for_ever(folder, monkeypatch):
+    monkeypatch.setattr(supervisor, "LINGER_SECONDS", 1)
+    owner = embedded(folder)
+    engine = create_engine(owner.start())
+    with engine.connect() as connection:
+        connection.execute(text("SELECT 1"))  # a transaction that stays open
+        owner.stop()
+        assert owner.state.phase is Phase.STOPPED
+        with pytest.raises(OperationalError):
+            connection.execute(text("SELECT 1"))
+    engine.dispose()
 
 
 def test_guest_never_uses_a_server_that_serves_another_folder(folder, tmp_path):

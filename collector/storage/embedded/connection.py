@@ -59,3 +59,17 @@ def live_server(layout: Layout) -> Path | None:
         return socket_dir if row is not None and Path(row[0]).samefile(layout.pgdata) else None
     except (psycopg2.Error, OSError):  # not there yet, going down, or another folder's: not ours to use
         return None
+
+
+def others_at_work(socket_dir: Path) -> bool | None:
+    """Return whether another session is in the middle of a transaction; None when there is no other session."""
+    try:
+        with connected(socket_dir, "postgres") as cursor:
+            cursor.execute(
+                "SELECT bool_or(state <> 'idle') FROM pg_stat_activity "
+                "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            row = cursor.fetchone()
+    except psycopg2.Error:  # it is going down by itself
+        return None
+    return None if row is None else row[0]

@@ -38,6 +38,7 @@ OLD_SERVER_SECONDS = 60  # how long the processes of a dead owner's server may t
 HEALTHY_SECONDS, LONGEST_PAUSE_SECONDS = 5, 60  # one that served so long is not failing in a row
 START_POLL_SECONDS, WATCH_POLL_SECONDS, GUEST_POLL_SECONDS = 0.02, 0.2, 1.0
 LOG_CHECK_SECONDS, PROGRESS_SECONDS = 60, 10
+LINGER_SECONDS, CALM_SECONDS = 10, 0.5  # how long an owner that ends lets guests finish; without work for so long
 
 log = logging.getLogger(__name__)
 
@@ -269,6 +270,7 @@ class EmbeddedPostgres:
                 self._move(Phase.RUNNING)
                 log.info("database_server_ready", extra={"socket": str(self._socket_dir), "server_pid": server.pid})
                 self._watch(server)
+                self._let_guests_finish()
         finally:
             if server.exit_status() is None and not server.stop():
                 log.critical("database_server_does_not_stop", extra={"server_pid": server.pid})
@@ -342,6 +344,17 @@ class EmbeddedPostgres:
             if self._clock.monotonic() - log_checked > LOG_CHECK_SECONDS:
                 log_checked = self._clock.monotonic()
                 server.bound_log()
+
+    def _let_guests_finish(self) -> None:
+        """Before our own stop: wait a little for transactions of other processes, which the stop would cut."""
+        began = calm_since = self._clock.monotonic()
+        while self._stopping.is_set() and (now := self._clock.monotonic()) - began < LINGER_SECONDS:
+            working = connection.others_at_work(self._reached())
+            if working is None or (not working and now - calm_since >= CALM_SECONDS):
+                return
+            if working:
+                calm_since = now
+            self._clock.sleep(START_POLL_SECONDS * 5)
 
     def _share(self, layout: Layout, owner: FileLock) -> bool:
         """Use the owner's server until stop() or until the owner is gone; return whether we may go on.

@@ -3,9 +3,6 @@
 Out: the same rows leave in the same order from every database that holds them (see `copy_statements`).
 """
 
-import fcntl
-import io
-import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,10 +20,11 @@ from collector.storage.faults import translated
 from collector.storage.merge import Chunks
 from collector.storage.outgoing.copy_statements import LINE_OPTIONS, Spelling, copy_sql, copy_values, series_sql
 from collector.storage.outgoing.datasets import Exportable, Slice
+from collector.storage.outgoing.pipe import Pipe
 
 __all__ = ["Spelling", "copied_out", "copy_in", "estimated_rows", "load_slices"]
 
-_PIPE_BYTES = 1 << 20
+_AHEAD_BYTES = 32 << 20  # what the server may be ahead of the one that takes the rows
 # A long copy is no stuck statement. One process sorts and reads: the order of rows must not depend on workers.
 _PATIENT = (
     "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; "
@@ -43,18 +41,16 @@ def copied_out(database: Database, dataset: Exportable, where: Slice, spelling: 
     The block's end says whether all rows came: raises StorageUnavailable or another StorageError when they did not,
     however the block took the end of the stream. Leaving the block early cancels the statement.
     """
-    reading, writing = os.pipe()
-    _widen(writing)
-    feed = _Feed(database, dataset, where, spelling, writing)
-    stream = io.BufferedReader(io.FileIO(reading, "rb"), _PIPE_BYTES)
+    pipe = Pipe(_AHEAD_BYTES)
+    feed = _Feed(database, dataset, where, spelling, pipe.writer)
     feed.start()
     try:
-        yield stream
+        yield pipe.reader
     except BaseException:
         feed.cancel()  # raises what ended the stream early, if anything did
         raise
     finally:
-        stream.close()
+        pipe.reader.close()
         feed.join()
     feed.complain()
 
@@ -63,11 +59,11 @@ class _Feed(threading.Thread):
     """Runs one COPY into a pipe."""
 
     def __init__(
-        self, database: Database, dataset: Exportable, where: Slice, spelling: Spelling, descriptor: int
+        self, database: Database, dataset: Exportable, where: Slice, spelling: Spelling, pipe: BinaryIO
     ) -> None:
         super().__init__(name=f"copy-{dataset.name}", daemon=True)
         self._database, self._dataset, self._where, self._spelling = database, dataset, where, spelling
-        self._pipe = io.BufferedWriter(io.FileIO(descriptor, "wb"), _PIPE_BYTES)
+        self._pipe = pipe
         self._running: psycopg2.extensions.connection | None = None
         self._unwanted = False
         self._error: CollectorError | None = None
@@ -115,12 +111,6 @@ class _Feed(threading.Thread):
         """Raise what went wrong; an end that was asked for is none."""
         if self._error is not None and not self._unwanted:
             raise self._error
-
-
-def _widen(descriptor: int) -> None:
-    """Let a pipe hold more, so that both ends wait less; where the system allows it."""
-    with suppress(OSError, AttributeError):
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _series(connection: Connection, dataset: Exportable, where: Slice) -> list[tuple[int, str, str]]:
