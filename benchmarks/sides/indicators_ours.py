@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.sides.made_bars import WIDTH, newest, series, told
-from collector.indicators.compute import Bars, Series, compute_many
+from collector.indicators.compute import LEVEL_COLUMNS, Bars, Series, compute_many
+from collector.indicators.stretch import Columns
 
 
 class Ours:
-    """`compute_many` over all series; of each the wanted bars are copied out, as the service does."""
+    """`compute_many` over all series: of a whole history what is shared is copied, of one bar that bar alone."""
 
     def __init__(self, work: Mapping[str, Any]) -> None:
         self.bars = int(work["bars"])
@@ -20,14 +21,18 @@ class Ours:
 
     def run(self, phase: str) -> None:
         first = self.bars - newest(phase, self.bars)
-        self.found = [
-            {name: values[first:].copy() for name, values in one.columns.items()} for one in compute_many(self.series)
-        ]
+        self.found = [_kept(one.columns, first) for one in compute_many(self.series)]
 
     def answer(self, phase: str) -> dict[str, Any]:
         return told(self.found, newest(phase, self.bars))
 
     def close(self) -> None: ...
+
+
+def _kept(columns: Columns, first: int) -> Columns:
+    if first:
+        return {name: values[first:].copy() for name, values in columns.items()}
+    return {**columns, **{name: columns[name].copy() for name in LEVEL_COLUMNS}}
 
 
 def open_side(work: Mapping[str, Any]) -> Ours:

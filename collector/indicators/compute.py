@@ -93,9 +93,10 @@ def compute(series: Series, *, swing_lookback: int = SWING_LOOKBACK) -> Indicato
 def compute_many(series: Iterable[Series], *, swing_lookback: int = SWING_LOOKBACK) -> Iterator[Indicators]:
     """Yield the indicators of each series, in order.
 
-    They are computed as they are asked for, and share working memory: the columns of one are valid until the next one
-    is taken, so copy what you keep. That keeps memory small and the processor's cache warm. Raises ValueError when a
-    series has no bars, when widths differ, or when times do not ascend.
+    They are computed as they are asked for, and share working memory: `LEVEL_COLUMNS` and `warm` of one are valid until
+    the next one is taken, so copy what you keep of them; the other columns are arrays of their own. That keeps memory
+    small and the processor's cache warm. Raises ValueError when a series has no bars, when widths differ, or when
+    times do not ascend.
     """
     room = _Room()
     group: list[Series] = []
