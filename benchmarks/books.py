@@ -1,6 +1,6 @@
 """600 order books of 100 levels a side, stored as one cycle stores them, beside a bare COPY of the same arrays.
 
-The collector writes a batch for each book, 64 in a transaction, with the ledger and the measures that it keeps beside
+The collector writes a batch for each book, 256 in a transaction, with the ledger and the measures that it keeps beside
 the levels (best prices, spread, imbalance, depth within 10, 50 and 100 bps). The bare side works nothing out. The
 answer is every level as the table holds it.
 """
@@ -12,7 +12,7 @@ from benchmarks.harness import OURS, Comparison, Outcome, Reach, Side
 BARE = "bare COPY"
 BOOKS, LEVELS = 600, 100
 CONFIGURATIONS = {
-    OURS: "collector.storage.Writer, 64 batches a transaction as in a cycle, measures and ledger included",
+    OURS: "collector.storage.Writer, 256 batches a transaction as in a cycle, measures and ledger included",
     BARE: "psycopg2 COPY of the four arrays into the collector's own table, all in one transaction",
 }
 

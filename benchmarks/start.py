@@ -26,6 +26,7 @@ STOP_S = 60.0
 POLL_S = 0.01  # between two looks
 CLOCK = SystemClock()
 ASSETS, LATENCY_MS = 450, 80
+SOURCES = ("coingecko", "binance_futures", "okx", "binance_spot", "kraken", "alternative_me")
 TEXTS = {
     "fresh": "`main.py once` to the first committed row, no data folder",
     "ready": "`main.py once` to the first committed row, data folder ready",
@@ -40,7 +41,7 @@ LAST_CYCLE = "SELECT coalesce(max(cycle_id), 0) FROM cycles"
 def environment(folder: Path, simulated: SimulatorProcess) -> dict[str, str]:
     own = {key: value for key, value in os.environ.items() if not key.startswith("COLLECTOR_")}
     own |= {"COLLECTOR_DATA_DIR": str(folder / "data"), "COLLECTOR_LOGS__DIRECTORY": str(folder / "logs")}
-    for source in ("coingecko", "binance_futures", "okx"):
+    for source in SOURCES:  # those that a start asks by itself
         own[f"COLLECTOR_SOURCES__{source.upper()}__BASE_URL"] = simulated.addresses[source]
     return own
 

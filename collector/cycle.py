@@ -27,11 +27,11 @@ from collector.storage.writer import Writer
 from collector.telling import Teller, report_of, write_report
 from collector.worker import Run, Source, Tally, Worker
 
-GROUP_BATCHES = 64  # batches in one transaction at most; a commit costs as much as about 50 rows
+GROUP_BATCHES = 256  # batches in one transaction at most; a commit costs as much as about 50 rows
 GROUP_RECORDS = 10_000
 SERIES_AT_ONCE = 64  # touched series that are worth a round of indicators while providers make us wait
 GROUP_PAUSE_S = 0.05  # batches that come within this of each other share a transaction
-WAITING_BATCHES = 64  # parsed but unwritten batches; then workers wait, so memory stays bounded
+WAITING_BATCHES = 256  # parsed but unwritten batches; then workers wait, so memory stays bounded
 STORE_ATTEMPTS = 4
 LOCKED_S = 60.0  # a table that stayed locked for all attempts is left alone for so long
 AWAY_S = 5.0  # a database that was away for all attempts is left alone for so long

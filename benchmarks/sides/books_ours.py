@@ -14,11 +14,11 @@ from sqlalchemy import make_url
 from benchmarks.sides.made_candles import START, transaction
 from benchmarks.sides.upsert_ours import instrument
 from collector.clock import SystemClock
+from collector.cycle import GROUP_BATCHES
 from collector.records import Batch, Dataset, Instrument, Job, OrderBook
 from collector.storage.database import Database
 from collector.storage.writer import Writer
 
-GROUP = 64  # batches of one transaction, as in a cycle
 STORED = """
     SELECT count(*), sum(hashtextextended(concat_ws('|', i.venue_symbol, extract(epoch FROM b.observed_at)::bigint,
         b.bid_prices::text, b.bid_sizes::text, b.ask_prices::text, b.ask_sizes::text), 0))
@@ -71,13 +71,13 @@ class Stored:
         transaction(self.looking)
 
     def write(self) -> None:
-        """Hand the books to the writer, a batch for each and 64 in a transaction."""
+        """Hand the books to the writer, a batch for each, as many in a transaction as a cycle does."""
         batches = [
             Batch(job=Job(source="bench", dataset=Dataset.ORDER_BOOKS, instruments=(book.instrument,)), records=(book,))
             for book in self.books
         ]
-        for start in range(0, len(batches), GROUP):
-            self.writer.write(self.cycle, batches[start : start + GROUP])
+        for start in range(0, len(batches), GROUP_BATCHES):
+            self.writer.write(self.cycle, batches[start : start + GROUP_BATCHES])
 
     def answer(self, _phase: str) -> dict[str, Any]:
         with self.looking.cursor() as cursor:

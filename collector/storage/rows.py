@@ -5,6 +5,7 @@ twice as fast as a loop over the columns. The generated text holds names from ou
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -21,7 +22,8 @@ from collector.storage.models import TABLES
 
 NULL = "\\N"
 BATCH = "batch_no"  # staging column: which batch of the write a row belongs to
-CHUNK_ROWS = 2000
+CHUNK_BYTES = 1 << 17  # of COPY text, about, from one spelling to the next; in a socket's reach
+FIRST_ROWS, CHUNK_ROWS = 16, 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +180,17 @@ def _document(value: Mapping[str, Any]) -> str:
 
 
 def chunks(rows: Rows, shape: RowShape, ids: Mapping[int, int], cycle_id: int) -> Iterator[bytes]:
-    """Yield the rows as COPY text, a few thousand at a time: the server parses while we spell the next ones.
+    """Yield the rows as COPY text in chunks of about `CHUNK_BYTES`: the server parses while we spell the next ones.
 
     A lone surrogate (JSON escapes can make one) goes out as the invalid UTF-8 that it is: the server refuses the row.
     """
     moments, texts = Moments(), Texts()
-    for start in range(0, len(rows), CHUNK_ROWS):
-        lines = shape.lines(rows[start : start + CHUNK_ROWS], ids, cycle_id, moments, texts)
-        yield "".join(lines).encode("utf-8", "surrogatepass")
+    start, count = 0, FIRST_ROWS
+    while start < len(rows):
+        lines = shape.lines(rows[start : start + count], ids, cycle_id, moments, texts)
+        chunk = "".join(lines).encode("utf-8", "surrogatepass")
+        yield chunk
+        start, count = start + count, min(max(CHUNK_BYTES * len(lines) // len(chunk), 1), CHUNK_ROWS)
 
 
 # --------------------------------------------------------------------------- order books
@@ -209,7 +214,7 @@ def book_measures(bids: Levels, asks: Levels) -> dict[str, Decimal | float | Non
 
     With mid = (best_bid + best_ask) / 2: spread_bps = (best_ask - best_bid) / mid * 10000; imbalance = (bids - asks)
     / (bids + asks) over the sizes of the ten best levels; depth_<side>_<n>bps = sizes of the levels whose price is
-    within n / 10000 of mid; reach_<side>_bps = distance of the last level from mid. All but the best prices are None
+    no worse than n / 10000 from mid; reach_<side>_bps = distance of the last level from mid. All but the best prices are None
     when a side is empty; imbalance also when all sizes are zero.
     """
     found: dict[str, Decimal | float | None] = dict.fromkeys(_BOOK_COLUMNS)
@@ -225,14 +230,22 @@ def book_measures(bids: Levels, asks: Levels) -> dict[str, Decimal | float | Non
         found["imbalance"] = float((bid_size - ask_size) / (bid_size + ask_size))
     for side, levels in (("bid", bids), ("ask", asks)):
         found[f"reach_{side}_bps"] = float(abs(levels[-1][0] - mid) / mid * 10000)
-        place, depth = 0, Decimal(0)
-        for bps in _DEPTHS_BPS:  # widest last, and the best level is first: each is looked at once
-            width = mid * bps / 10000
-            while place < len(levels) and abs(levels[place][0] - mid) <= width:
-                depth += levels[place][1]
-                place += 1
+        for bps, depth in zip(_DEPTHS_BPS, _depths(levels, mid, 1 if side == "ask" else -1), strict=True):
             found[f"depth_{side}_{bps}bps"] = depth
     return found
+
+
+def _depths(levels: Levels, mid: Decimal, sign: int) -> Iterator[Decimal]:
+    """Yield the sizes up to each of `_DEPTHS_BPS` from mid; each level is added once. `sign`: 1 for asks, -1 for bids."""
+    place, depth = 0, Decimal(0)
+    for bps in _DEPTHS_BPS:
+        end = sign * mid + mid * bps / 10000
+        stop = len(levels)
+        if sign * levels[-1][0] > end:
+            stop = bisect_right(levels, end, place, key=lambda level: sign * level[0])
+        depth += sum([size for _, size in levels[place:stop]])
+        place = stop
+        yield depth
 
 
 _BOOK_COLUMNS = (
