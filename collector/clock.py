@@ -91,7 +91,7 @@ def from_millis(value: int) -> datetime:
 
     Raises OverflowError when it lies outside the years 1..9999.
     """
-    return EPOCH + timedelta(milliseconds=value)
+    return EPOCH + timedelta(0, 0, 0, value)  # days, seconds, microseconds, milliseconds: by place it is faster
 
 
 def to_millis(moment: datetime) -> int:

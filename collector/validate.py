@@ -152,19 +152,7 @@ def check_candle(candle: Candle, now: datetime) -> Complaint | None:
         return RejectReason.NOT_POSITIVE, f"low is {low}"
     if high > HIGHEST_PRICE:
         return _too_large("high", high)
-    return (
-        _negative(
-            (
-                ("volume", candle.volume),
-                ("quote_volume", candle.quote_volume),
-                ("trades", candle.trades),
-                ("taker_buy_volume", candle.taker_buy_volume),
-            )
-        )
-        or _volumes(candle)
-        or _off_grid(candle)
-        or _candle_time(candle, now)
-    )
+    return _amounts(candle) or _volumes(candle) or _off_grid(candle) or _candle_time(candle, now)
 
 
 def check_order_book(book: OrderBook, now: datetime) -> Complaint | None:
@@ -376,6 +364,18 @@ def _too_large(name: str, value: Decimal | int) -> Complaint:
     return RejectReason.OUT_OF_RANGE, f"{name} is {value:.3g}, more than any market has"
 
 
+def _amounts(candle: Candle) -> Complaint | None:
+    """Demand volumes and a count that are finite and not negative; which one is not is looked for only then."""
+    for value in (candle.volume, candle.quote_volume, candle.taker_buy_volume):
+        if value is not None and not (value.is_finite() and 0 <= value <= HIGHEST):
+            break
+    else:
+        if candle.trades is None or 0 <= candle.trades <= MOST:
+            return None
+    names = ("volume", "quote_volume", "trades", "taker_buy_volume")
+    return _negative(tuple((name, getattr(candle, name)) for name in names))
+
+
 def _volumes(candle: Candle) -> Complaint | None:
     """Demand that takers bought no more than was traded, and that the mean price of the trades is near the bar's.
 
@@ -433,10 +433,12 @@ def _off_grid(candle: Candle) -> Complaint | None:
 
 def _candle_time(candle: Candle, now: datetime) -> Complaint | None:
     """Demand that a closed candle has ended; our clock may lag by two of its intervals, at most `CLOCK_SKEW`."""
-    width = candle.interval.width
-    if candle.open_time < FIRST_MARKET or candle.open_time - now > min(2 * width, CLOCK_SKEW) - width:
+    if candle.open_time < FIRST_MARKET or candle.open_time - now > _EARLY[candle.interval]:
         return RejectReason.IMPLAUSIBLE_TIME, f"open_time {candle.open_time.isoformat()}, now {now.isoformat()}"
     return None
+
+
+_EARLY = {interval: min(2 * interval.width, CLOCK_SKEW) - interval.width for interval in Interval}
 
 
 def _observed(record: Record, now: datetime) -> Complaint | None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from collector import validate
@@ -24,6 +24,7 @@ from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job,
 from collector.sources.base import Collector
 
 CLOCKS_AGREE_S = 1.0  # a difference that the settle time of bars covers, and that cannot be measured better
+NEVER = datetime.max.replace(tzinfo=UTC)
 PUT_WAIT_S = 1.0  # then a worker looks whether anybody still takes batches
 
 
@@ -232,23 +233,26 @@ class Worker:
         parse = self.source.collector.parsers[self.job.dataset]
         for payload in self.source.collector.fetch(self.job):
             payloads.append(payload)
+            over_before = self._over_before(payload)
             for item in parse(payload):
                 if not isinstance(item, (Record, Reject)):
                     raise TypeError(f"the parser of {self.job.dataset} gave {type(item).__name__} instead of a record")
-                yield self._believed(item, payload) if isinstance(item, Candle) else item
+                if isinstance(item, Candle) and item.closed and item.observed_at > over_before:
+                    yield replace(item, closed=False)
+                else:
+                    yield item
             if self.job.dataset is Dataset.INSTRUMENTS:
                 self._learn(payload)
 
-    def _believed(self, candle: Candle, payload: Payload) -> Candle:
-        """Return the bar as closed only if it is over by the provider's clock as well, should that be behind ours.
+    def _over_before(self, payload: Payload) -> datetime:
+        """Return when a bar must have ended to be over by the provider's clock as well, should that be behind ours.
 
         Sources know only when we got an answer. With our clock ahead, a bar that still changes would look finished.
         """
         offset = self.source.venue.clock_offset()
-        if not candle.closed or offset is None or offset > -CLOCKS_AGREE_S:
-            return candle
-        there = payload.received_at + timedelta(seconds=offset)
-        return candle if candle.observed_at <= there - SETTLE else replace(candle, closed=False)
+        if offset is None or offset > -CLOCKS_AGREE_S:
+            return NEVER
+        return payload.received_at + timedelta(seconds=offset) - SETTLE
 
     def _learn(self, payload: Payload) -> None:
         """Keep to a limit that the provider tells and that is lower than the documented one."""

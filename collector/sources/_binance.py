@@ -296,23 +296,25 @@ def parse_klines(payload: Payload, source: str) -> list[Record | Reject]:
     close time (open + width - 1 ms) is the only thing in it that can show a mix-up.
     """
     (instrument,), interval = payload.job.instruments, bar_interval(payload.job)
-    settled_before = payload.received_at - SETTLE
+    received_at, settled_before = payload.received_at, payload.received_at - SETTLE
+    width, width_in_ms = interval.width, width_ms(interval)
     result: list[Record | Reject] = []
     for path, row in rows(decode_json(payload.body), KLINE_COLUMNS):
-        opened, open_, high, low, close, volume, last_ms, quote_volume, trades, taker_volume, _, _ = row[:KLINE_COLUMNS]
-        opens_at, ends_at = to_millis_time(opened, path), to_millis_time(to_integer(last_ms, path) + 1, path)
-        if ends_at - opens_at != interval.width:
-            detail = f"the bar is {ends_at - opens_at} wide, {interval} was asked for"
+        opened, open_, high, low, close, volume, last, quote_volume, trades, taker_volume, _, _ = row[:KLINE_COLUMNS]
+        opened, ends = to_integer(opened, path), to_integer(last, path) + 1
+        ends_at = to_millis_time(ends, path)
+        if ends - opened != width_in_ms or opened < 0:
+            detail = f"the bar is {ends_at - to_millis_time(opened, path)} wide, {interval} was asked for"
             result.append(reject(payload, row, RejectReason.INCONSISTENT, detail))
             continue
         result.append(
             Candle(
                 source=source,
                 observed_at=ends_at,
-                received_at=payload.received_at,
+                received_at=received_at,
                 instrument=instrument,
                 interval=interval,
-                open_time=opens_at,
+                open_time=ends_at - width,
                 open=to_decimal(open_, path),
                 high=to_decimal(high, path),
                 low=to_decimal(low, path),

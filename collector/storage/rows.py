@@ -84,7 +84,8 @@ class RowShape:
     key: tuple[str, ...]
     columns: tuple[str, ...]  # as staged, without BATCH
     keys: Callable[[Sequence[Any], Mapping[int, int]], tuple[list[Any], ...]]  # a list per key column
-    lines: Callable[[Rows, Mapping[int, int], int, Moments, Texts], list[str]]
+    lines: Callable[[Rows, Mapping[int, int], int, Moments, Texts], list[str]]  # the columns, then BATCH
+    plain_lines: Callable[[Rows, Mapping[int, int], int, Moments, Texts], list[str]]  # the columns alone
     has_instrument: bool
 
     def distinct(self, rows: Rows, ids: Mapping[int, int]) -> Rows:
@@ -122,6 +123,7 @@ def _shape(record_type: type[Record]) -> RowShape:
         columns=tuple(column.name for column in plain) + derived.columns,
         keys=scope["keys"],
         lines=scope["lines"],
+        plain_lines=scope["plain_lines"],
         has_instrument="instrument_id" in key,
     )
 
@@ -139,6 +141,8 @@ def _source(columns: Sequence[Column[Any]], key: Sequence[str], derived: bool) -
         f"def keys(records, ids):\n    return ({keys},)\n"
         "def lines(rows, ids, cycle_id, moments, texts):\n"
         f"    return [f'{spelled}{tail}\\t{{n}}\\n' for n, r in zip(rows.numbers, rows.records)]\n"
+        "def plain_lines(rows, ids, cycle_id, moments, texts):\n"
+        f"    return [f'{spelled}{tail}\\n' for r in rows.records]\n"
     )
 
 
@@ -179,15 +183,18 @@ def _document(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value), ensure_ascii=False, sort_keys=True).translate(_ESCAPES)
 
 
-def chunks(rows: Rows, shape: RowShape, ids: Mapping[int, int], cycle_id: int) -> Iterator[bytes]:
+def chunks(
+    rows: Rows, shape: RowShape, ids: Mapping[int, int], cycle_id: int, *, numbered: bool = True
+) -> Iterator[bytes]:
     """Yield the rows as COPY text in chunks of about `CHUNK_BYTES`: the server parses while we spell the next ones.
 
-    A lone surrogate (JSON escapes can make one) goes out as the invalid UTF-8 that it is: the server refuses the row.
+    `numbered` is for a staging table: each row ends with the number of its batch. A lone surrogate (JSON escapes can
+    make one) goes out as the invalid UTF-8 that it is: the server refuses the row.
     """
-    moments, texts = Moments(), Texts()
+    moments, texts, spell = Moments(), Texts(), shape.lines if numbered else shape.plain_lines
     start, count = 0, FIRST_ROWS
     while start < len(rows):
-        lines = shape.lines(rows[start : start + count], ids, cycle_id, moments, texts)
+        lines = spell(rows[start : start + count], ids, cycle_id, moments, texts)
         chunk = "".join(lines).encode("utf-8", "surrogatepass")
         yield chunk
         start, count = start + count, min(max(CHUNK_BYTES * len(lines) // len(chunk), 1), CHUNK_ROWS)
@@ -214,8 +221,8 @@ def book_measures(bids: Levels, asks: Levels) -> dict[str, Decimal | float | Non
 
     With mid = (best_bid + best_ask) / 2: spread_bps = (best_ask - best_bid) / mid * 10000; imbalance = (bids - asks)
     / (bids + asks) over the sizes of the ten best levels; depth_<side>_<n>bps = sizes of the levels whose price is
-    no worse than n / 10000 from mid; reach_<side>_bps = distance of the last level from mid. All but the best prices are None
-    when a side is empty; imbalance also when all sizes are zero.
+    no worse than n / 10000 from mid; reach_<side>_bps = distance of the last level from mid. All but the best prices
+    are None when a side is empty; imbalance also when all sizes are zero.
     """
     found: dict[str, Decimal | float | None] = dict.fromkeys(_BOOK_COLUMNS)
     found["best_bid"] = bids[0][0] if bids else None
@@ -236,7 +243,7 @@ def book_measures(bids: Levels, asks: Levels) -> dict[str, Decimal | float | Non
 
 
 def _depths(levels: Levels, mid: Decimal, sign: int) -> Iterator[Decimal]:
-    """Yield the sizes up to each of `_DEPTHS_BPS` from mid; each level is added once. `sign`: 1 for asks, -1 for bids."""
+    """Yield the sizes up to each of `_DEPTHS_BPS` from mid, each level added once; `sign`: 1 for asks, -1 for bids."""
     place, depth = 0, Decimal(0)
     for bps in _DEPTHS_BPS:
         end = sign * mid + mid * bps / 10000

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from collector.errors import StorageRejected
 from collector.records import Batch, Candle, Record, Reject, RejectReason, WriteResult
 from collector.storage import timeseries
+from collector.storage.fresh import copy_fresh
 from collector.storage.instrument_ids import InstrumentIds
 from collector.storage.listings import LISTINGS, Listing, is_complete, known_sources, mark_missing, merge_listing
 from collector.storage.merge import Changes, Cursor, merge_staged, savepoint, stage
@@ -124,6 +125,9 @@ class Transaction:
         shape = shape_of(type(rows.records[0]))
         ids: Mapping[int, int] = self._ids.of_rows(self._cursor, rows, self._now) if shape.has_instrument else {}
         distinct = shape.distinct(rows, ids)
+        fresh = copy_fresh(self._cursor, shape, distinct, ids, self._cycle_id)
+        if fresh is not None:
+            return fresh
         stage(self._cursor, shape, distinct, ids, self._cycle_id)
         if shape.table in FINAL:
             return merge_final(self._cursor, shape, distinct, now=self._now)
