@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from statistics import median
 
 from collector.records import Answer
@@ -39,6 +40,7 @@ class Skew:
             return median(self._offsets) if self._offsets else None
 
 
+@lru_cache(maxsize=16)  # all answers of a second say the same
 def _date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)

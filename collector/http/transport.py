@@ -123,6 +123,7 @@ class Adapter(HTTPAdapter):
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
+        self._pool: Any = None
         super().__init__(pool_connections=2, pool_maxsize=1)  # one thread, one host
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -140,8 +141,17 @@ class Adapter(HTTPAdapter):
         host, _ = super().build_connection_pool_key_attributes(request, verify, cert)
         return host, {"ssl_context": self._tls} if host["scheme"] == "https" else {}
 
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """Return the pool of the one host and proxy that this adapter is for; found anew it would be each time."""
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(request, verify, proxies=proxies, cert=cert)
+        return self._pool
+
     def close(self) -> None:
         """Close all connections now; the library leaves them to the garbage collector."""
+        self._pool = None
         for manager in (self.poolmanager, *self.proxy_manager.values()):
             for key in list(manager.pools.keys()):
                 pool = manager.pools.get(key)

@@ -91,6 +91,23 @@ class VenueSession(requests.Session):
         finally:
             self._cost = None
 
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare with our headers alone; looking for cookies, netrc and hooks of the session takes as long again."""
+        prepared = requests.PreparedRequest()
+        prepared.prepare(
+            method=(request.method or "GET").upper(),
+            url=request.url,
+            headers={**self.headers, **(request.headers or {})},
+            data=request.data,
+            params=request.params,
+            json=request.json,
+        )
+        return prepared
+
+    def merge_environment_settings(self, *_: Any, **__: Any) -> Any:
+        """Return nothing: `send` goes by what the venue read once."""
+        return {}
+
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # noqa: ARG002 - ours rule
         """Send through the door; the caller's timeout and redirect settings are replaced by ours."""
         cost, self._cost = self._cost, None

@@ -68,7 +68,10 @@ def unwrap(answer: Answer, source: str) -> None:
 
 def _can_be_error(body: bytes) -> bool:
     start = body[:64].lstrip()
-    return start.startswith(b"{") and (len(body) <= SMALL_BODY or start.startswith(ERROR_STARTS))
+    if not start.startswith(b"{"):
+        return False
+    small = len(body) <= SMALL_BODY and (b'"code"' in body or b'"ERROR"' in body)
+    return small or start.startswith(ERROR_STARTS)
 
 
 def _complaint(body: bytes) -> tuple[str, str]:

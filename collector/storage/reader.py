@@ -6,11 +6,13 @@ several threads. Raises StorageUnavailable when the database cannot answer now.
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import Row, RowMapping, text
 
 from collector.records import CycleState, Dataset, Instrument, Interval, Job, Kind, Payload
 from collector.storage import inventory
@@ -37,7 +39,8 @@ _SOURCES = """
         FROM s WHERE s.source IS NOT NULL
     ), s_known AS (SELECT source FROM s WHERE source IS NOT NULL)
 """
-_IDENTITY = ("venue", "base", "quote", "venue_symbol", "contract_size")
+_IDENTITY = ("venue", "base", "quote", "kind", "venue_symbol", "contract_size")
+_STANDING = tuple(item.name for item in fields(StoredInstrument) if item.name != "instrument")
 LOOKED_BACK = 2_000  # cycles: a week of them every five minutes
 
 
@@ -62,18 +65,22 @@ class Reader:
         self, venue: str | None = None, followed: bool | None = None, source: str | None = None
     ) -> list[StoredInstrument]:
         """Return instruments in the order of their canonical ids; None means any."""
-        rows = self._rows(
+        return self._instruments(
             """
-            SELECT * FROM instruments
-            WHERE venue = coalesce(:venue, venue) AND followed = coalesce(:followed, followed)
-              AND (CAST(:source AS text) IS NULL OR source = :source)
-            ORDER BY instrument
+            venue = coalesce(:venue, venue) AND followed = coalesce(:followed, followed)
+            AND (CAST(:source AS text) IS NULL OR source = :source)
             """,
             venue=venue,
             followed=followed,
             source=source,
         )
-        return [_stored_instrument(row) for row in rows]
+
+    def _instruments(self, condition: str, **values: Any) -> list[StoredInstrument]:
+        query = text(
+            f"SELECT {', '.join(_IDENTITY + _STANDING)} FROM instruments WHERE {condition} ORDER BY instrument"
+        )
+        with self._database.reading() as connection:
+            return [_stored_instrument(row) for row in connection.execute(query, values)]
 
     def load_assets(self, followed: bool | None = None, source: str | None = None) -> list[StoredAsset]:
         """Return assets, best rank first; None means any. Delisted ones are among them."""
@@ -90,11 +97,7 @@ class Reader:
 
     def unmatched_instruments(self) -> list[StoredInstrument]:
         """Return the listed instruments whose asset is not known for sure: unmatched or ambiguous."""
-        rows = self._rows(
-            "SELECT * FROM instruments WHERE match_state IN ('unmatched', 'ambiguous') AND gone_at IS NULL "
-            "ORDER BY instrument"
-        )
-        return [_stored_instrument(row) for row in rows]
+        return self._instruments("match_state IN ('unmatched', 'ambiguous') AND gone_at IS NULL")
 
     def listing_changes(self, since: datetime | None = None, limit: int = 100) -> list[ListingChange]:
         """Return what changed in listings, newest first."""
@@ -388,12 +391,20 @@ class Reader:
 
 
 def _instrument(row: RowMapping) -> Instrument:
-    return Instrument(kind=Kind(row["kind"]), **{name: row[name] for name in _IDENTITY})
+    return _identified(*(row[name] for name in _IDENTITY))
 
 
-def _stored_instrument(row: RowMapping) -> StoredInstrument:
-    values = {name: value for name, value in row.items() if name not in {*_IDENTITY, "instrument", "kind"}}
-    return StoredInstrument(instrument=_instrument(row), **values)
+@lru_cache(maxsize=16_384)
+def _identified(venue: str, base: str, quote: str, kind: str, venue_symbol: str, contract_size: Decimal) -> Instrument:
+    return Instrument(
+        venue=venue, base=base, quote=quote, kind=Kind(kind), venue_symbol=venue_symbol, contract_size=contract_size
+    )
+
+
+def _stored_instrument(row: Row[Any]) -> StoredInstrument:
+    """Return the instrument of a row with the columns of `_IDENTITY` and `_STANDING`; thousands are read each cycle."""
+    standing = dict(zip(_STANDING, row[len(_IDENTITY) :], strict=True))
+    return StoredInstrument(instrument=_identified(*row[: len(_IDENTITY)]), **standing)
 
 
 def _job(row: RowMapping, named: Mapping[str, Instrument]) -> Job:
