@@ -402,10 +402,13 @@ def _add_files(commands: Any) -> None:
     command.set_defaults(command="verify")
     command = commands.add_parser("import", help="store an exported folder's rows; not while collecting")
     command.add_argument("folder", type=Path, metavar="FOLDER", help="what export wrote")
+    command.add_argument(
+        "--allow-simulated", action="store_true", help="also made-up data into a database of real data"
+    )
     _add_json(command)
     command.set_defaults(command="import")
     command = commands.add_parser("query", help="one SELECT over the database and Parquet files together (DuckDB)")
-    command.add_argument("statement", metavar="STATEMENT", help="select ... or with ...; tables by their names")
+    command.add_argument("statement", metavar="STATEMENT", help="select ..., with ..., describe TABLE, summarize TABLE")
     command.add_argument("--files", type=Path, action="append", metavar="FOLDER", help="also rows of this export")
     command.add_argument("--from", dest="since", default="", metavar="TIME", help="rows from here on (UTC): reads less")
     command.add_argument("--to", dest="until", default="", metavar="TIME", help="rows before this (UTC): reads less")

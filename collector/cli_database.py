@@ -17,7 +17,7 @@ from collector.clock import Clock, SystemClock
 from collector.config import Settings
 from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK
-from collector.printing import moment, table
+from collector.printing import moment, stoppable, table
 from collector.retention.samples import cold_folder
 from collector.storage.database import Database
 from collector.wiring import open_database
@@ -36,8 +36,8 @@ def backup(settings: Settings, arguments: argparse.Namespace) -> int:
             wish, folder=out, verify_folder=out if settings.backups.verify_folder is None else wish.verify_folder
         )
     wish = replace(wish, verify=wish.verify and not arguments.no_verify)
-    _end_softly()
-    with _progress(clock) as say, open_database(settings, name="backup") as database:
+    left = f"nothing half-written is left in {wish.folder}; run it again"
+    with stoppable(lambda: left), _progress(clock) as say, open_database(settings, name="backup") as database:
         made = backups.make_backup(database, wish, clock, say)
     if arguments.json:
         _print_json({**_described(made.backup), "rotated": list(made.rotated)})

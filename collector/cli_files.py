@@ -19,11 +19,11 @@ from collector.clock import Clock, SystemClock
 from collector.config import Settings
 from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK
-from collector.printing import table
+from collector.printing import stoppable, table
 from collector.sinks.files.exporting import Request, check_request
 from collector.sinks.files.exporting import export as write_export
-from collector.sinks.files.importing import Imported, import_folder
-from collector.sinks.files.manifest import Manifest, read_manifest
+from collector.sinks.files.importing import STORING, Imported, import_folder
+from collector.sinks.files.manifest import NAME, Manifest, read_manifest
 from collector.sinks.files.verifying import mismatches
 from collector.storage.database import Database
 from collector.storage.outgoing.export_facts import is_simulated
@@ -36,7 +36,7 @@ class Advance:
     """Tells how far rows are: a bar on a terminal, a line every few seconds anywhere else."""
 
     def __init__(self, what: str, clock: Clock) -> None:
-        self._what, self._clock = what, clock
+        self.what, self._clock = what, clock
         self._began = self._told_at = clock.monotonic()
         self._rows = self._total = 0
         self._bar = _bar() if sys.stderr.isatty() else None
@@ -50,6 +50,13 @@ class Advance:
     def __exit__(self, *_: object) -> None:
         if self._bar:
             self._bar.stop()
+
+    def phase(self, what: str, rows: int) -> None:
+        """Begin to count anew, for another work on so many rows."""
+        self.what, self._rows, self._began = what, 0, self._clock.monotonic()
+        if self._bar and self._task is not None:
+            self._bar.reset(self._task, description=what)
+        self.total(rows)
 
     def total(self, rows: int) -> None:
         """Take in about how many rows there will be."""
@@ -71,7 +78,7 @@ class Advance:
     def _line(self, now: float) -> str:
         rate = self._rows / max(now - self._began, 1e-9)
         left = f", about {max(0, self._total - self._rows) / rate:.0f} s left" if self._total and rate else ""
-        return f"{self._what}: {self._rows:,} rows, {rate:,.0f} a second{left}"
+        return f"{self.what}: {self._rows:,} rows, {rate:,.0f} a second{left}"
 
 
 class _Rate(ProgressColumn):
@@ -93,7 +100,11 @@ def export(settings: Settings, arguments: argparse.Namespace) -> int:
     request = _request(arguments)
     check_request(request)
     folder = arguments.out or Path(f"export-{clock.now():%Y%m%d-%H%M%S}")
-    with open_database(settings, name="export") as database, Advance("export", clock) as advance:
+    with (
+        stoppable(lambda: _left_of_export(folder)),
+        open_database(settings, name="export") as database,
+        Advance("export", clock) as advance,
+    ):
         database.require_tables()
         manifest = write_export(
             database,
@@ -109,6 +120,15 @@ def export(settings: Settings, arguments: argparse.Namespace) -> int:
     else:
         print("\n".join(_told(manifest, folder)))
     return OK
+
+
+def _left_of_export(folder: Path) -> str:
+    """Return what an export that was stopped leaves in its folder."""
+    if (folder / NAME).exists():
+        return f"the export in {folder} is whole"
+    if not folder.exists():
+        return "nothing was written; run it again"
+    return f"{folder} has no {NAME}, so it is no export yet; run it again with --out {folder}"
 
 
 def _request(arguments: argparse.Namespace) -> Request:
@@ -169,14 +189,29 @@ def verify(_settings: Settings, arguments: argparse.Namespace) -> int:
 
 def import_files(settings: Settings, arguments: argparse.Namespace) -> int:
     """Store a folder's rows."""
-    with _alone(settings) as database, Advance("import", SystemClock()) as advance:
-        done = import_folder(database, arguments.folder, advance.told, advance.total)
+    advance = Advance("import", SystemClock())
+    with stoppable(lambda: _left_of_import(advance.what)), _alone(settings) as database, advance:
+        done = import_folder(
+            database,
+            arguments.folder,
+            advance.told,
+            advance.phase,
+            simulated=settings.simulated,
+            allow_simulated=arguments.allow_simulated,
+        )
     if arguments.json:
         landed = {name: asdict(landing) for name, landing in done.landed.items()}
         print(json.dumps({"simulated": done.manifest.simulated, "landed": landed, "notes": done.notes}, indent=1))
     else:
         print("\n".join(_landed(done)))
     return OK
+
+
+def _left_of_import(phase: str) -> str:
+    """Return what an import that was stopped in a phase has stored."""
+    if phase != STORING:
+        return "no row was stored; run it again"
+    return "the rows so far are stored whole, the others are not; run it again, which doubles nothing"
 
 
 @contextmanager

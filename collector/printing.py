@@ -1,6 +1,9 @@
-"""Text for people: aligned tables, moments and spans of time."""
+"""Text for people: aligned tables, moments and spans of time, and what an interrupted command leaves behind."""
 
-from collections.abc import Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 
@@ -24,3 +27,15 @@ def span(value: timedelta) -> str:
     parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s")]
     filled = [f"{count}{unit}" for count, unit in parts if count][:2]
     return " ".join(filled) or "0s"
+
+
+@contextmanager
+def stoppable(left: Callable[[], str]) -> Iterator[None]:
+    """Let SIGTERM end the work as Ctrl+C does, and say on stderr in one line what either of them leaves."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write(f"collector: stopped: {left()}\n")
+        sys.stderr.flush()
+        raise

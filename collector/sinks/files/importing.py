@@ -1,6 +1,6 @@
 """Folders of exports into a database: checked first, then part by part through the natural keys."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from collector.storage.outgoing.datasets import EXPORTABLE, Exportable, Form
 from collector.storage.outgoing.importing import Landed, begin_import, store_part
 
 _PART_BYTES = 16 << 20
+CHECKING, STORING = "import: checking", "import: storing"
+Phase = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +26,14 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def check_folder(database: Database, folder: Path, told: Told | None = None) -> Manifest:
+def check_folder(database: Database, folder: Path, told: Told | None = None, *, simulated: bool = False) -> Manifest:
     """Return the manifest of a folder that can be imported; raises SinkError or ConfigError in one line for others."""
     manifest = read_manifest(folder)
+    if manifest.simulated and not simulated:
+        raise ConfigError(
+            f"{folder}: holds SIMULATED data (made-up prices), and these settings are of real data: "
+            "import it with --demo, or add --allow-simulated to have it in this database"
+        )
     if manifest.as_of is not None:
         raise ConfigError(
             f"{folder}: shows what was known at {manifest.as_of:%Y-%m-%d %H:%M:%S} UTC; that is not imported"
@@ -43,24 +50,40 @@ def check_folder(database: Database, folder: Path, told: Told | None = None) -> 
     return manifest
 
 
-def import_folder(database: Database, folder: Path, told: Told | None = None, total: Told | None = None) -> Imported:
+def import_folder(
+    database: Database,
+    folder: Path,
+    told: Told | None = None,
+    phase: Phase | None = None,
+    *,
+    simulated: bool = False,
+    allow_simulated: bool = False,
+) -> Imported:
     """Import a folder and return what became of its rows; killed anywhere, it is run again.
 
-    `told` is called with the rows of each part, once when checked and once when stored, `total` with how many that
-    will be. Raises SinkError and ConfigError before anything is stored, StorageError kinds from then on.
+    `phase` is called when the check and when the storing begins, with its name and how many rows it is about; `told`
+    with the rows of each part of it. `simulated`: the database is for made-up data; `allow_simulated`: such data may
+    come into another one too, where all its rows are of the import's own cycle, which is marked. Raises SinkError and
+    ConfigError before anything is stored, StorageError kinds from then on.
     """
-    if total is not None:
-        total(2 * read_manifest(folder).rows)
-    manifest = check_folder(database, folder, told)
+    begin = phase or _nobody
+    begin(CHECKING, read_manifest(folder).rows)
+    manifest = check_folder(database, folder, told, simulated=simulated or allow_simulated)
     number, keep = begin_import(
         database, at=manifest.created_at, folder=str(folder.resolve()), simulated=manifest.simulated
     )
+    marked = manifest.simulated and not simulated
+    keep = keep and not marked
     landed: dict[str, Landed] = {}
     notes = []
-    for name, entries in _by_dataset(manifest):
+    datasets = dict(_by_dataset(manifest))
+    wanted = [name for name in datasets if not EXPORTABLE[name].imported and (keep or name != "cycles")]
+    begin(STORING, sum(entry.facts.rows for name in wanted for entry in datasets[name]))
+    for name, entries in datasets.items():
         dataset = EXPORTABLE[name]
-        if dataset.imported or (name == "cycles" and not keep):
-            notes.append(f"{name}: not imported, {dataset.imported or 'this database has cycles of its own'}")
+        if name not in wanted:
+            own = f"made-up rows are of cycle {number}" if marked else "this database has cycles of its own"
+            notes.append(f"{name}: not imported, {dataset.imported or own}")
             continue
         for entry in entries:
             for part, landing in _stored(database, folder, entry, None if keep else number):
@@ -68,6 +91,10 @@ def import_folder(database: Database, folder: Path, told: Told | None = None, to
                 if told is not None:
                     told(part)
     return Imported(manifest=manifest, landed=landed, notes=tuple(notes))
+
+
+def _nobody(_what: str, _rows: int) -> None:
+    pass
 
 
 def _by_dataset(manifest: Manifest) -> Iterator[tuple[str, list[FileEntry]]]:

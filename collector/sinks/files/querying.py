@@ -41,6 +41,9 @@ _TYPES = {
     Form.TEXTS: "VARCHAR[]",
     Form.BYTES: "BLOB",
 }
+_EXPLAIN = "explain"
+_ABOUT = frozenset({"describe", "desc", "show", _EXPLAIN})  # tell of tables and plans, and need no rows
+_READING = frozenset({"select", "with", "from", "summarize", *_ABOUT})
 _PAGE = 1000
 LISTEN_S = 0.1  # between two looks for a signal
 
@@ -108,17 +111,36 @@ def _told(statement: str) -> Iterator[None]:
 
 
 def _names(connection: duckdb.DuckDBPyConnection, statement: str) -> list[str]:
-    """Return the datasets that a statement names; refuses everything but one SELECT."""
-    found = connection.extract_statements(statement)
-    first = statement.lstrip("( \t\r\n").partition(" ")[0].partition("\n")[0].lower()
-    if len(found) != 1 or found[0].type != duckdb.StatementType.SELECT or first not in {"select", "with", "from"}:
-        raise ConfigError("query: only one SELECT or WITH statement is run; it reads and changes nothing")
+    """Return the datasets whose rows a statement needs; refuses everything but one that reads."""
+    _refuse_writing(connection, statement)
+    if _first_word(statement) in _ABOUT:
+        return []
     connection.execute(f"EXPLAIN {statement}")  # says what is wrong before anything is read
     try:
         named = connection.get_table_names(statement)
     except duckdb.BinderException:  # it does not know the columns, and stumbles over some joins: every word then
         named = set(re.findall(r"\w+", statement.lower()))
     return sorted(name for name in EXPORTABLE if name in named)
+
+
+def _refuse_writing(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Raise ConfigError unless this is one SELECT, which DESCRIBE, SUMMARIZE and SHOW are too, or the EXPLAIN of one.
+
+    EXPLAIN ANALYZE, which would run what it explains, is refused like everything else.
+    """
+    found = connection.extract_statements(statement)
+    first = _first_word(statement)
+    if len(found) == 1 and found[0].type == duckdb.StatementType.EXPLAIN and first == _EXPLAIN:
+        _refuse_writing(connection, statement.lstrip()[len(_EXPLAIN) :])
+    elif len(found) != 1 or found[0].type != duckdb.StatementType.SELECT or first not in _READING:
+        raise ConfigError(
+            "query: only one SELECT or WITH statement is run, or DESCRIBE, SUMMARIZE, SHOW or EXPLAIN SELECT; "
+            "it reads and changes nothing"
+        )
+
+
+def _first_word(statement: str) -> str:
+    return next(iter(re.findall(r"\S+", statement.lstrip("( \t\r\n"))), "").rstrip(";").lower()
 
 
 # --------------------------------------------------------------------------- loading
@@ -251,6 +273,9 @@ def _pages(result: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]
 
 def _print_table(result: duckdb.DuckDBPyConnection, names: list[str], out: TextIO, limit: int) -> None:
     rows = result.fetchmany(limit + 1)
+    if names == ["explain_key", "explain_value"]:  # drawn by DuckDB in lines of its own
+        print("".join(str(plan) for _, plan in rows), end="", file=out)
+        return
     shown = [["" if value is None else str(_cell(value)) for value in row] for row in rows[:limit]]
     print("\n".join(table(names, shown)), file=out)
     if len(rows) > limit:

@@ -25,6 +25,15 @@ def test_an_older_value_of_a_file_leaves_the_newer_one_alone(changing, change, r
     assert rows_of(changing, "SELECT count(*) FROM revisions") == [(0,)]
 
 
+def test_progress_counts_the_check_and_the_storing_apart_each_row_once(filled, emptied, tmp_path):
+    exported(filled, tmp_path, "candles", "cycles")
+    told = []
+    import_folder(emptied, tmp_path, told.append, lambda what, rows: told.append(f"{what} {rows}"))
+    begun = told.index("import: storing 1804")  # 3 instruments, 1800 candles, 1 cycle
+    assert told[0] == "import: checking 1804"
+    assert (sum(told[1:begun]), sum(told[begun + 1 :])) == (1804, 1804)
+
+
 def test_a_newer_closed_value_of_a_file_replaces_the_older_one_with_a_note(changing, change, rows_of, tmp_path):
     change(changing, f"UPDATE candles SET close = 100.9, received_at = '2026-02-03+00' WHERE {BAR}")
     exported(changing, tmp_path, "candles")
@@ -82,6 +91,36 @@ def test_an_export_of_another_schema_is_refused(filled, emptied, change, tmp_pat
             import_folder(emptied, tmp_path)
     finally:
         change(emptied, "UPDATE alembic_version SET version_num = :found", found=found)
+
+
+def made_up(database, change, folder, *datasets):
+    """An export of the same rows, marked as simulated."""
+    change(database, "UPDATE cycles SET simulated = true")
+    exported(database, folder, *datasets)
+    change(database, "TRUNCATE candles, instruments, cycles RESTART IDENTITY CASCADE")
+
+
+def test_simulated_data_does_not_come_into_an_empty_database_of_real_data(changing, change, rows_of, tmp_path):
+    made_up(changing, change, tmp_path, "candles", "cycles")
+    with pytest.raises(ConfigError, match=r"holds SIMULATED data .* --demo, or add --allow-simulated"):
+        import_folder(changing, tmp_path)
+    assert rows_of(changing, "SELECT count(*) FROM instruments UNION ALL SELECT count(*) FROM cycles") == [(0,), (0,)]
+
+
+def test_simulated_data_that_is_allowed_in_keeps_its_mark_on_every_row(changing, change, rows_of, tmp_path):
+    made_up(changing, change, tmp_path, "candles", "cycles")
+    done = import_folder(changing, tmp_path, allow_simulated=True)
+    marks = "SELECT DISTINCT c.cycle_id, c.simulated FROM candles LEFT JOIN cycles c USING (cycle_id)"
+    assert rows_of(changing, marks) == [(-1, True)]
+    assert done.notes == ("cycles: not imported, made-up rows are of cycle -1",)
+    assert import_folder(changing, tmp_path, allow_simulated=True).landed["candles"].inserted == 0
+
+
+def test_a_database_of_simulated_data_takes_it_with_its_cycles(changing, change, rows_of, tmp_path):
+    made_up(changing, change, tmp_path, "candles", "cycles")
+    import_folder(changing, tmp_path, simulated=True)
+    assert rows_of(changing, "SELECT DISTINCT cycle_id FROM candles") == [(1,)]
+    assert rows_of(changing, "SELECT simulated FROM cycles WHERE cycle_id = 1") == [(True,)]
 
 
 def test_a_view_of_the_past_is_not_imported(filled, emptied, tmp_path):

@@ -96,6 +96,14 @@ def test_a_range_reads_less(filled, tmp_path):
         "copy (select 1) to '/tmp/never.csv'",
         "attach 'x.db'",
         "pragma database_list",
+        "explain delete from candles",
+        "explain copy (select 1) to '/tmp/never.csv'",
+        "explain analyze select 1",
+        "explain (analyze) select 1",
+        "describe insert into candles select * from candles",
+        "summarize (delete from candles)",
+        "show tables; drop table candles",
+        "call pragma_version()",
         "",
     ],
 )
@@ -103,6 +111,27 @@ def test_anything_but_one_select_is_refused_in_one_line(filled, tmp_path, statem
     with pytest.raises(ConfigError) as refused:
         asked(filled, statement, tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_what_only_reads_is_answered_too(filled, tmp_path):
+    columns = {row[0]: row[1] for row in asked(filled, "describe candles", tmp_path)}
+    assert (columns["instrument"], columns["open_time"]) == ("VARCHAR", "TIMESTAMP WITH TIME ZONE")
+    assert asked(filled, "DESCRIBE select 1 as x", tmp_path)[0][:2] == ("x", "INTEGER")
+    tables = [name for (name,) in asked(filled, "show tables;", tmp_path)]
+    assert {"candles", "funding_rates", "signals"} <= set(tables)
+    summary = {row[0]: row for row in asked(filled, "summarize funding_rates", tmp_path)}
+    assert summary["rate"][1:3] == ("DECIMAL(38,28)", "-0.0001234500000000000000000000")
+    assert summary["rate"][10] == 121  # rows
+    ((_, plan),) = asked(filled, "explain select * from candles", tmp_path)
+    assert "candles" in plan
+
+
+def test_a_plan_is_printed_in_the_lines_it_is_drawn_in(filled, tmp_path):
+    places, out = Places(database=filled, cold=tmp_path), io.StringIO()
+    with answered(places, "explain select 1") as result:
+        print_answer(result, "table", out, limit=5, simulated=False)
+    assert out.getvalue().count("\n") >= 4
+    assert "explain_key" not in out.getvalue()
 
 
 def test_an_unknown_table_is_told_in_one_line(filled, tmp_path):
