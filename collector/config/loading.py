@@ -5,7 +5,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -27,6 +27,7 @@ except ImportError:  # a PyYAML built without libyaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PREFIX = "COLLECTOR_"
+MOST_NAMED = 3  # variables that a message about a group names
 PLAIN_NAMES: Mapping[str, str] = {
     "PORT": "api.port",
     "HOST": "api.host",
@@ -50,6 +51,15 @@ class Layer:
 
     origin: str
     tree: Mapping[str, Any]
+    names: Mapping[tuple[str, ...], str] = field(default_factory=dict)  # path -> the variable that set it
+
+    def origin_of(self, path: tuple[str, ...]) -> str:
+        """Return where a setting, or something of a group, was set in this layer; empty: it was not."""
+        if not _has(self.tree, path):
+            return ""
+        above = [self.names[path[:size]] for size in range(len(path), 0, -1) if path[:size] in self.names]
+        found = above[:1] or [name for place, name in self.names.items() if place[: len(path)] == path]
+        return f"{', '.join(found[:MOST_NAMED])} in {self.origin}" if found else self.origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +95,10 @@ def load_settings(
         env_file = env_file or ROOT / ".env"
         names, where = _read_env(env_file), str(_shown(env_file))
         layers += _from_plain_names(names, where)
-        named += [Layer(where, _from_names(names, where)), *_from_files(names, where)]
+        named += [_from_names(names, where), *_from_files(names, where)]
     names = os.environ if environment is None else environment
     layers += _from_plain_names(names, "environment")
-    layers += [*named, Layer("environment", _from_names(names)), *_from_files(names, "environment"), *overrides]
+    layers += [*named, _from_names(names, "environment"), *_from_files(names, "environment"), *overrides]
     tree: dict[str, Any] = {}
     for layer in layers:
         tree = _merge(tree, layer.tree)
@@ -103,8 +113,7 @@ def explain(settings: Settings, layers: Sequence[Layer]) -> list[Explained]:
     """Return every setting with its value, where it came from and what it means, in declaration order."""
     lines = []
     for path, value, description in _leaves(settings, ()):
-        origins = [layer.origin for layer in layers if _has(layer.tree, path)]
-        lines.append(Explained(".".join(path), _show(value), origins[-1] if origins else "default", description))
+        lines.append(Explained(".".join(path), _show(value), _origin(path, layers) or "default", description))
     return lines
 
 
@@ -201,8 +210,12 @@ def _from_plain_names(names: Mapping[str, str], where: str) -> list[Layer]:
             tree["plan"] = _PLAN_OF_A_PLAIN_KEY
         for group in reversed(groups):
             tree = {group: tree}
-        layers.append(Layer(f"{name} in the environment" if where == "environment" else f"{name} in {where}", tree))
+        layers.append(Layer(f"{name} in {_spoken(where)}", tree))
     return layers
+
+
+def _spoken(where: str) -> str:
+    return "the environment" if where == "environment" else where
 
 
 def _value(path: Sequence[str], text: str, name: str, where: str) -> Any:
@@ -214,13 +227,14 @@ def _value(path: Sequence[str], text: str, name: str, where: str) -> Any:
         raise ConfigError(f"{name} ({where}): {_quoted(path, text)} {problem}") from error
 
 
-def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[str, Any]:
+def _from_names(names: Mapping[str, str], where: str) -> Layer:
     """Turn COLLECTOR_A__B=x into {a: {b: x}}; lists and objects may be written as YAML flow."""
     tree: dict[str, Any] = {}
+    origins: dict[tuple[str, ...], str] = {}
     for name, text in sorted(names.items()):
-        if not name.upper().startswith(PREFIX) or _in_a_file(name):
+        if not _is_value(name):
             continue
-        path = name[len(PREFIX) :].lower().split("__")
+        path = _path_of(name)
         if path[0] not in Settings.model_fields:
             raise ConfigError(f"{name} ({where}): no such setting{_suggest(path[0], Settings.model_fields)}")
         node = tree
@@ -229,18 +243,35 @@ def _from_names(names: Mapping[str, str], where: str = "environment") -> dict[st
             if not isinstance(node, dict):
                 raise ConfigError(f"{name} ({where}): a shorter name sets the same part already; remove one of the two")
         node[path[-1]] = _value(path, text, name, where)
-    return tree
+        origins[tuple(path)] = name
+    return Layer(_spoken(where), tree, origins)
 
 
 _FILE = "_file"
+_TARGETS = ["alerts", "targets"]
+
+
+def _path_of(name: str) -> list[str]:
+    return name[len(PREFIX) :].lower().split("__")
+
+
+def _is_value(name: str) -> bool:
+    """Return whether a name is ours and holds the value itself."""
+    return name.upper().startswith(PREFIX) and _in_a_file(name) is None
+
+
+def _meant(path: Sequence[str]) -> tuple[str, ...]:
+    """Return the path of a setting, in which the short form of a target's address is the long one."""
+    short = list(path[:-1]) == _TARGETS
+    return (*path, "url") if short else tuple(path)
 
 
 def _in_a_file(name: str) -> list[str] | None:
     """Return the path of the setting whose value is in the file that COLLECTOR_..._FILE names; None for other names."""
     if not name.upper().startswith(PREFIX) or not name.lower().endswith(_FILE):
         return None
-    *groups, key = name[len(PREFIX) :].lower().split("__")
-    if groups == ["alerts", "targets"] and key.endswith(_FILE):  # the short form of a target's address
+    *groups, key = _path_of(name)
+    if groups == _TARGETS and key.endswith(_FILE):  # the short form of a target's address
         return [*groups, key.removesuffix(_FILE)]
     known = _known_at(tuple(groups))
     return [*groups, key.removesuffix(_FILE)] if key not in known and key.removesuffix(_FILE) in known else None
@@ -252,13 +283,14 @@ def _from_files(names: Mapping[str, str], where: str) -> list[Layer]:
     The text loses the space around it, so that an editor's last line end is no part of a key.
     """
     layers = []
-    given = {name.upper() for name, text in names.items() if text.strip()}
+    given = {_meant(_path_of(name)): name for name, text in names.items() if _is_value(name) and text.strip()}
     for name, file in sorted(names.items()):
         path = _in_a_file(name)
         if path is None or not file.strip():
             continue
-        if name.upper().removesuffix(_FILE.upper()) in given:
-            raise ConfigError(f"{name} ({where}): {name[: -len(_FILE)]} is set as well; remove one of the two")
+        other = given.setdefault(_meant(path), name)
+        if other != name:
+            raise ConfigError(f"{name} ({where}): {other} is set as well; remove one of the two")
         place = Path(file.strip())
         text = _read_text(place, f"it is named by {name}; make it a readable text file or remove the name").strip()
         if not text:
@@ -266,7 +298,7 @@ def _from_files(names: Mapping[str, str], where: str) -> list[Layer]:
         tree: Any = _value(path, text, name, where)
         for group in reversed(path):
             tree = {group: tree}
-        layers.append(Layer(f"{name} in the environment" if where == "environment" else f"{name} in {where}", tree))
+        layers.append(Layer(f"{name} in {_spoken(where)}", tree))
     return layers
 
 
@@ -328,11 +360,13 @@ def _quoted(path: Sequence[str], value: Any) -> str:
 
 
 def _mend(path: tuple[str, ...], layers: Sequence[Layer]) -> str:
-    origins = [layer.origin for layer in layers if _has(layer.tree, path)]
-    if not origins:
-        return ""
-    at = f"{environment_name('.'.join(path))} in the {origins[-1]}" if origins[-1] == "environment" else origins[-1]
-    return f" (set in {at})"
+    origin = _origin(path, layers)
+    return f" (set in {origin})" if origin else ""
+
+
+def _origin(path: tuple[str, ...], layers: Sequence[Layer]) -> str:
+    """Return where a setting was last set; empty: nowhere."""
+    return next(filter(None, (layer.origin_of(path) for layer in reversed(layers))), "")
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
@@ -359,7 +393,7 @@ def _is_model(value: Any) -> bool:
 
 
 def _leaves(section: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, str]]:
-    for name, field in type(section).model_fields.items():
+    for name, about in type(section).model_fields.items():
         value = getattr(section, name)
         here = (*path, name)
         if isinstance(value, BaseModel):
@@ -368,7 +402,7 @@ def _leaves(section: BaseModel, path: tuple[str, ...]) -> Iterator[tuple[tuple[s
             for key, item in value.items():
                 yield from _leaves(item, (*here, str(key)))
         else:
-            yield here, value, field.description or ""
+            yield here, value, about.description or ""
 
 
 def _show(value: Any) -> str:
@@ -382,7 +416,10 @@ def _show(value: Any) -> str:
 
 
 def _has(tree: Any, path: tuple[str, ...]) -> bool:
+    """Return whether a tree says something of a path; a text instead of a group, as of a target, says it all."""
     for part in path:
+        if isinstance(tree, str):
+            return True
         if not isinstance(tree, Mapping) or part not in tree:
             return False
         tree = tree[part]

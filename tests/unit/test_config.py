@@ -53,11 +53,51 @@ def test_explain_names_value_origin_and_meaning_of_every_setting_and_hides_secre
     lines = {line.name: line for line in explain(settings, layers)}
     assert lines["universe.top"].origin == "config/config.yaml"
     assert lines["http.read_timeout_s"].origin == "default"
-    assert lines["sources.coingecko.api_key"].origin == "environment"
+    assert lines["sources.coingecko.api_key"].origin == "COLLECTOR_SOURCES__COINGECKO__API_KEY in the environment"
     assert lines["sources.coingecko.api_key"].value == "(set)"
     assert lines["cadences.market.every"].value == "5m"
     assert all(line.description for line in lines.values())
     assert "CG-canary" not in repr(lines) + repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "setting"),
+    [
+        ("COLLECTOR_ALERTS__TARGETS__X__URL", "json://h/x", "alerts.targets.x.url"),
+        ("COLLECTOR_ALERTS__TARGETS__X", "json://h/x", "alerts.targets.x.url"),
+        ("COLLECTOR_ALERTS__TARGETS", "json://h/x", "alerts.targets.default.url"),
+        ("COLLECTOR_ALERTS", "{targets: {x: {url: 'json://h/x'}}}", "alerts.targets.x.url"),
+        ("COLLECTOR_RETENTION__DATASETS", "{candles: {age: 60d, then: seal}}", "retention.datasets.candles.age"),
+        ("collector_http__reserve_pct", "20", "http.reserve_pct"),
+    ],
+)
+def test_explain_names_the_variable_that_set_a_value_at_any_depth(name, text, setting):
+    settings, layers = load_settings(environment={name: text})
+    (origin,) = [line.origin for line in explain(settings, layers) if line.name == setting]
+    assert origin == f"{name} in the environment"
+
+
+def test_explain_names_the_variable_of_an_env_file(tmp_path):
+    (tmp_path / "own.env").write_text("COLLECTOR_ALERTS__TARGETS__X=json://h/x\n")
+    settings, layers = load_settings(environment={}, env_file=tmp_path / "own.env")
+    (origin,) = [line.origin for line in explain(settings, layers) if line.name == "alerts.targets.x.url"]
+    assert origin == f"COLLECTOR_ALERTS__TARGETS__X in {tmp_path / 'own.env'}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"COLLECTOR_BIGQUERY__ENABLED": "true"}, "COLLECTOR_BIGQUERY__ENABLED"),
+        ({"COLLECTOR_CADENCES__MARKET__OFFSET": "5m"}, "COLLECTOR_CADENCES__MARKET__OFFSET"),
+        ({"collector_universe__top": "x"}, "collector_universe__top"),
+        ({"COLLECTOR_ALERTS__TARGETS__X": "ftp"}, "COLLECTOR_ALERTS__TARGETS__X"),
+        ({"COLLECTOR_ALERTS__QUIET__SINCE": "22:30"}, "COLLECTOR_ALERTS__QUIET__SINCE"),
+    ],
+)
+def test_a_mistake_names_only_variables_that_somebody_set(environment, named):
+    with pytest.raises(ConfigError) as caught:
+        load(environment)
+    assert str(caught.value).endswith(f"(set in {named} in the environment)")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,18 @@ def test_a_value_and_a_file_for_one_setting_are_refused(secret):
         load_settings(environment=names)
 
 
+@pytest.mark.parametrize(
+    ("file", "other"),
+    [("X__URL_FILE", "X__URL"), ("X__URL_FILE", "X"), ("X_FILE", "X"), ("X_FILE", "X__URL"), ("X__URL_FILE", "X_FILE")],
+)
+def test_the_address_of_a_target_and_a_file_of_it_are_refused_in_any_of_their_forms(tmp_path, file, other):
+    (tmp_path / "hook").write_text("json://host/path\n")
+    prefix = "COLLECTOR_ALERTS__TARGETS__"
+    value = str(tmp_path / "hook") if other.endswith("_FILE") else "json://other/path"
+    with pytest.raises(ConfigError, match=f"^{prefix}{file} .environment.: {prefix}{other} is set as well; remove one"):
+        load_settings(environment={prefix + file: str(tmp_path / "hook"), prefix + other: value})
+
+
 def test_a_file_that_cannot_be_read_is_one_line_that_names_both(tmp_path):
     with pytest.raises(ConfigError, match=r"missing: cannot be read .*named by COLLECTOR_DATABASE__URL_FILE") as caught:
         load_settings(environment={"COLLECTOR_DATABASE__URL_FILE": str(tmp_path / "missing")})
