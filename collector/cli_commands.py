@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from importlib import import_module
 from typing import Any
 
 from collector import checkup, cli_coverage, demo, providers, replay, status, wiring
@@ -23,6 +25,8 @@ from collector.records import CycleState, Dataset
 from collector.simulator.faults import Faults
 from collector.simulator.venues import Simulator
 from collector.sources import SOURCES
+
+Command = Callable[[argparse.Namespace], int]
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -211,6 +215,7 @@ def _replay(arguments: argparse.Namespace) -> int:
     parsers = {name: kind.parsers for name, kind in SOURCES.items()}
     with ExitStack() as stack:
         database = stack.enter_context(wiring.open_database(_settings(arguments)))
+        database.require_tables()
         if arguments.write:
             stack.enter_context(database.writer_lock())
         found = replay.replay(
@@ -226,46 +231,6 @@ def _replay(arguments: argparse.Namespace) -> int:
     else:
         print(replay.render(found))
     return NOT_ALL_WELL if found.differences else OK
-
-
-def _gaps(arguments: argparse.Namespace) -> int:
-    return cli_coverage.show_gaps(_settings(arguments), arguments)
-
-
-def _backfill(arguments: argparse.Namespace) -> int:
-    return cli_coverage.backfill(_settings(arguments), arguments)
-
-
-def _analytics(arguments: argparse.Namespace) -> int:
-    from collector import cli_analytics  # noqa: PLC0415 - pandas, which no other command needs
-
-    commands = {
-        "trends": cli_analytics.trends,
-        "signals": cli_analytics.signals,
-        "portfolio": cli_analytics.portfolio,
-        "analyse": cli_analytics.analyse,
-    }
-    return commands[arguments.command](_settings(arguments), arguments)
-
-
-def _backtest(arguments: argparse.Namespace) -> int:
-    from collector import cli_backtest  # noqa: PLC0415 - the same
-
-    return cli_backtest.backtest(_settings(arguments), arguments)
-
-
-def _retention(arguments: argparse.Namespace) -> int:
-    from collector import cli_retention  # noqa: PLC0415 - pyarrow, which takes a moment
-
-    commands = {
-        "retention": cli_retention.run,
-        "retention_months": cli_retention.months,
-        "retention_verify": cli_retention.verify,
-        "retention_seal": cli_retention.seal,
-        "retention_restore": cli_retention.restore,
-        "disk": cli_retention.disk,
-    }
-    return commands[arguments.command](_settings(arguments), arguments)
 
 
 def _psql(arguments: argparse.Namespace) -> int:
@@ -298,72 +263,6 @@ def _db_url(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _db_downgrade(arguments: argparse.Namespace) -> int:
-    from collector import cli_release  # noqa: PLC0415 - seldom needed
-
-    return cli_release.downgrade(_settings(arguments), arguments)
-
-
-def _watch(arguments: argparse.Namespace) -> int:
-    from collector import cli_watch  # noqa: PLC0415 - the terminal's package, which no other command needs
-
-    return cli_watch.watch(_settings(arguments), arguments)
-
-
-def _backups(arguments: argparse.Namespace) -> int:
-    from collector import cli_database  # noqa: PLC0415 - what no other command needs
-
-    commands = {
-        "db_backup": cli_database.backup,
-        "db_backups": cli_database.show,
-        "db_restore": cli_database.restore,
-    }
-    return commands[arguments.command](_settings(arguments), arguments)
-
-
-def _timescale(arguments: argparse.Namespace) -> int:
-    from collector import cli_timescale  # noqa: PLC0415 - what no other command needs
-
-    commands = {
-        "db_timescale_status": cli_timescale.show_status,
-        "db_timescale_enable": cli_timescale.enable,
-        "db_timescale_disable": cli_timescale.disable,
-        "db_timescale_compare": cli_timescale.compare,
-    }
-    return commands[arguments.command](_settings(arguments), arguments)
-
-
-def _alerts(arguments: argparse.Namespace) -> int:
-    from collector import cli_alerts  # noqa: PLC0415 - what no other command needs
-
-    commands = {
-        "alerts": cli_alerts.show,
-        "alerts_test": cli_alerts.test,
-        "alerts_check": cli_alerts.check,
-        "metrics": cli_alerts.metrics,
-    }
-    return commands[arguments.command](_settings(arguments), arguments)
-
-
-def _files(arguments: argparse.Namespace) -> int:
-    from collector import cli_files  # noqa: PLC0415 - pyarrow, which no other command needs
-
-    commands = {
-        "export": cli_files.export,
-        "verify": cli_files.verify,
-        "import": cli_files.import_files,
-        "query": cli_files.query,
-    }
-    return commands[arguments.command](_settings(arguments), arguments)
-
-
-def _sinks(arguments: argparse.Namespace) -> int:
-    from collector import cli_sinks  # noqa: PLC0415 - seldom needed
-
-    commands = {"sink_status": cli_sinks.status, "sink_run": cli_sinks.run, "sink_estimate": cli_sinks.estimate}
-    return commands[arguments.command](_settings(arguments), arguments)
-
-
 def _config_explain(arguments: argparse.Namespace) -> int:
     settings, layers = _settings_and_layers(arguments)
     lines = explain(settings, layers)
@@ -390,7 +289,43 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-COMMANDS = {
+def _later(module: str, function: str) -> Command:
+    """Return a command whose module is imported when it runs: each loads packages that no other one needs."""
+
+    def run(arguments: argparse.Namespace) -> int:
+        return int(getattr(import_module(f"collector.{module}"), function)(_settings(arguments), arguments))
+
+    return run
+
+
+LATER = {
+    "cli_coverage": {"gaps": "show_gaps", "backfill": "backfill"},
+    "cli_analytics": {"trends": "trends", "signals": "signals", "portfolio": "portfolio", "analyse": "analyse"},
+    "cli_backtest": {"backtest": "backtest"},
+    "cli_watch": {"watch": "watch"},
+    "cli_release": {"db_downgrade": "downgrade"},
+    "cli_database": {"db_backup": "backup", "db_backups": "show", "db_restore": "restore"},
+    "cli_timescale": {
+        "db_timescale_status": "show_status",
+        "db_timescale_enable": "enable",
+        "db_timescale_disable": "disable",
+        "db_timescale_compare": "compare",
+    },
+    "cli_alerts": {"alerts": "show", "alerts_test": "test", "alerts_check": "check", "metrics": "metrics"},
+    "cli_files": {"export": "export", "verify": "verify", "import": "import_files", "query": "query"},
+    "cli_retention": {
+        "retention": "run",
+        "retention_months": "months",
+        "retention_verify": "verify",
+        "retention_seal": "seal",
+        "retention_restore": "restore",
+        "disk": "disk",
+    },
+    "cli_sinks": {"sink_status": "status", "sink_run": "run", "sink_estimate": "estimate"},
+}
+"""Module -> command -> its function, which takes the settings and the words."""
+
+COMMANDS: dict[str, Command] = {
     "run": _run,
     "collect": _collect,
     "api": _api,
@@ -402,33 +337,11 @@ COMMANDS = {
     "status": _status,
     "plan": _plan,
     "replay": _replay,
-    "gaps": _gaps,
-    "trends": _analytics,
-    "signals": _analytics,
-    "portfolio": _analytics,
-    "analyse": _analytics,
-    "backtest": _backtest,
-    "backfill": _backfill,
-    **dict.fromkeys(("retention", "retention_months", "retention_verify"), _retention),
-    **dict.fromkeys(("retention_seal", "retention_restore", "disk"), _retention),
     "psql": _psql,
     "check_source": _check_source,
     "db_upgrade": _db_upgrade,
-    "db_downgrade": _db_downgrade,
-    "watch": _watch,
     "db_url": _db_url,
-    "db_timescale_status": _timescale,
-    "db_timescale_enable": _timescale,
-    "db_timescale_disable": _timescale,
-    "db_timescale_compare": _timescale,
-    "db_backup": _backups,
-    "db_backups": _backups,
-    "db_restore": _backups,
-    **dict.fromkeys(("alerts", "alerts_test", "alerts_check", "metrics"), _alerts),
-    **dict.fromkeys(("export", "verify", "import", "query"), _files),
-    "sink_status": _sinks,
-    "sink_run": _sinks,
-    "sink_estimate": _sinks,
     "config_explain": _config_explain,
     "logs_path": _logs_path,
+    **{name: _later(module, function) for module, made in LATER.items() for name, function in made.items()},
 }

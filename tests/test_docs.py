@@ -1,10 +1,12 @@
 """The documents say what the program does: settings, options, tables, columns, limits and queries are compared."""
 
 import argparse
+import inspect
 import re
 import shlex
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +14,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from sqlalchemy.dialects import postgresql
 
-from collector import cli
+from collector import cli, cli_commands
 from collector.config import Settings, environment_name, explain, format_duration, load_settings
 from collector.sources import SOURCES
 from collector.storage.models import METADATA
@@ -131,6 +133,24 @@ def commands_of(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) ->
 
 
 COMMANDS = list(commands_of(cli.build_parser()))
+
+
+def names_of(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every name that the parser gives to a command."""
+    if parser.get_default("command"):
+        yield parser.get_default("command")
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from names_of(inner)
+
+
+def test_every_command_of_the_parser_has_its_work():
+    assert set(cli_commands.COMMANDS) == set(names_of(cli.build_parser()))
+    for module, made in cli_commands.LATER.items():
+        for function in made.values():
+            work = getattr(import_module(f"collector.{module}"), function)
+            assert len(inspect.signature(work).parameters) == 2, f"{module}.{function}"
 
 
 def test_every_command_and_option_is_in_the_table():
