@@ -11,7 +11,7 @@ from typing import Any
 from collector.config.retention import read_floor
 from collector.printing import table
 from collector.retention.growth import LOOKED_BACK, SLACK, Growth, Left, days_left, growth_of
-from collector.retention.space import Space, space_of
+from collector.retention.space import STOPPED, Space, Stage, space_of, stage_after
 from collector.storage.cold.sizes import FOLDER, TABLE, Size, load_samples, measure_tables
 from collector.storage.database import Database
 from collector.storage.serving import disk_use, server_folder
@@ -199,8 +199,19 @@ def render(report: Report) -> str:
         )
         lines.append(f"  full in {_days(disk.until_full)}")
         if disk.floor_bytes:
-            lines.append(f"  at the floor of {in_bytes(disk.floor_bytes)} in {_days(disk.until_floor)}")
+            lines.append(f"  {_floor(disk)}")
     return "\n".join([*lines, *(f"not known: {reason}" for reason in report.unknown)])
+
+
+def _floor(disk: Disk) -> str:
+    """Return how the free space stands to the floor, and what that means."""
+    floor, above = in_bytes(disk.floor_bytes), disk.free_bytes - disk.floor_bytes
+    if above >= 0:
+        return f"{in_bytes(above)} above the floor of {floor}, which is reached in {_days(disk.until_floor)}"
+    stopped = STOPPED[stage_after(Stage.NOTHING, disk.free_bytes / disk.floor_bytes)]
+    if disk.floor_bytes > disk.total_bytes:
+        return f"the floor of {floor} is more than the whole disk: lower retention.floor; stopped until then: {stopped}"
+    return f"{in_bytes(-above)} below the floor of {floor}: make room; stopped until then: {stopped}"
 
 
 def _days(left: Left) -> str:

@@ -14,7 +14,7 @@ from collector.sinks.files.atomic import sweep, sync_folder
 from collector.sinks.files.parquet import FileFacts, database_parts, facts_of, measure, same_rows, write_slice
 from collector.storage import timeseries
 from collector.storage.cold.cold_months import ColdMonth, ColdMonths, Event, State, spelled
-from collector.storage.cold.sealing import Gone, MonthSource, bring_back, delete, kept_sql, leave
+from collector.storage.cold.sealing import Gone, MonthSource, bring_back, delete, has_leaving, kept_sql, leave
 from collector.storage.database import Database
 from collector.storage.outgoing.datasets import EXPORTABLE, Exportable, Slice
 from collector.storage.timeseries import Month
@@ -116,6 +116,13 @@ class Sealer:
             if file.stat().st_mtime < self._clock.now().timestamp() - SET_ASIDE_S:
                 file.unlink(missing_ok=True)
 
+    def forget_empty(self) -> None:
+        """Forget months whose first copy was begun, and of which no row is in the database: nothing was done."""
+        for item in self._months.load():
+            begun = item.state is State.SEALING and not item.generation and item.dropped_at is None
+            if begun and not has_leaving(self._database, item.dataset, item.month, self.kept(item.dataset)):
+                self._months.forget(item.dataset, item.month)
+
     def has_file(self, month: ColdMonth) -> bool:
         """Return whether the file of a month is there; one that was set aside is brought back, as after a restore."""
         path, aside = self.path_of(month), self._folder / SET_ASIDE / month.file
@@ -127,7 +134,10 @@ class Sealer:
     # ------------------------------------------------------------------ inside
 
     def _copy(self, dataset: str, month: Month, told: Told | None) -> ColdMonth:
-        """Write and verify a file with all there is of a month, and note it."""
+        """Write and verify a file with all there is of a month, and note it; SinkError when there is nothing of it."""
+        before = self._months.find(dataset, month)
+        if not (before and before.file) and not has_leaving(self._database, dataset, month, self.kept(dataset)):
+            raise SinkError(f"{dataset} {spelled(month)}: there is nothing to seal; the database holds no row to leave")
         begun = self._months.move(dataset, month, Event.BEGUN)
         source = MonthSource(
             self._database,

@@ -96,6 +96,7 @@ class Retention:
         say = say or _nobody
         with self._months.lock():
             self.sealer.sweep()
+            self.sealer.forget_empty()
             self._finish_restores()
             for step in self._steps(now):
                 if budget_s is not None and self._clock.monotonic() - began > budget_s:

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from collector.retention.disk import Places, as_json, in_bytes, look, measure, render
+from collector.retention.disk import Disk, Places, Report, as_json, in_bytes, look, measure, render
+from collector.retention.growth import Growth, Left
 from collector.retention.samples import SizeSamples
 from collector.storage.cold.sizes import KEEP_ALL, load_samples, store_samples
 from tests.retention.conftest import NOW, bars
@@ -83,6 +84,34 @@ def test_what_is_not_known_is_said_to_be_unknown(stand, places):
     assert 0 < disk.free_bytes <= disk.total_bytes
     assert "? days: the growth of" in render(report)
     assert as_json(report)["disks"][0]["until_full"]["days"] is None
+
+
+@pytest.mark.parametrize(
+    ("free", "floor", "said"),
+    [
+        (30, 10, "20.0 GB above the floor of 10.0 GB, which is reached in 10.0 days"),
+        (10, 10, "0 B above the floor of 10.0 GB, which is reached in 10.0 days"),
+        (9, 10, "1.0 GB below the floor of 10.0 GB: make room; stopped until then: keeping raw answers"),
+        (2, 10, "8.0 GB below the floor of 10.0 GB: make room; stopped until then: everything"),
+        (
+            *(30, 200),
+            "the floor of 200.0 GB is more than the whole disk: lower retention.floor; stopped until then: everything",
+        ),
+    ],
+)
+def test_how_the_free_space_stands_to_the_floor_is_one_line(free, floor, said):
+    disk = Disk(
+        holds=("data",),
+        folder="/data",
+        total_bytes=100 * 2**30,
+        free_bytes=free * 2**30,
+        floor_bytes=floor * 2**30,
+        growth=Growth(1.0, "measured"),
+        until_full=Left(20.0, ""),
+        until_floor=Left(10.0, ""),
+    )
+    last = render(Report(database_bytes=0, uses=[], disks=[disk], unknown=[])).splitlines()[-1]
+    assert last == "  " + said
 
 
 def test_the_floor_ends_sooner_than_the_disk(stand, places):

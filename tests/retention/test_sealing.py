@@ -11,6 +11,7 @@ from collector.config.retention import RetentionSettings
 from collector.errors import ConfigError, SinkError
 from collector.records import Dataset, Interval, Job
 from collector.retention.turn import Retention
+from collector.storage.cold.cold_months import ColdMonths, Event
 from collector.storage.inventory import load_tables
 from tests.retention.conftest import BTC, ETH, FEBRUARY, JANUARY, NOW, bars
 from tests.storage.samples import candle
@@ -215,6 +216,24 @@ def test_status_counts_what_is_in_the_database(stand):
 def test_a_month_that_is_not_over_is_not_sealed(stand):
     with pytest.raises(ConfigError, match="2026-06 is not over"):
         stand.sealing().seal("candles", (2026, 6))
+
+
+def test_a_month_without_rows_to_leave_is_refused_and_leaves_no_trace(stand):
+    stand.write(*bars(7, 3, interval=Interval.H1))  # kept in the database
+    for month in (JANUARY, FEBRUARY):
+        with pytest.raises(SinkError, match="there is nothing to seal"):
+            stand.sealing().seal("candles", month)
+    assert stand.cold() == []
+    assert len(stand.hot()) == 3
+
+
+def test_a_trace_of_a_month_without_rows_goes_at_the_next_turn_and_that_of_a_copy_under_way_stays(stand):
+    january(stand)
+    months = ColdMonths(stand.database)
+    for month in (JANUARY, FEBRUARY):
+        months.move("candles", month, Event.BEGUN)  # as a process does that is killed right after it
+    stand.sealing("tickers").turn(NOW)
+    assert [(row[1].month, row[2]) for row in stand.cold()] == [(1, "sealing")]
 
 
 def test_a_file_that_is_not_needed_any_more_is_there_for_a_restored_backup_and_goes_by_age(stand):

@@ -125,6 +125,11 @@ class ColdMonths:
         with self._database.transaction("note removed files") as connection:
             connection.execute(_FORGET, values)
 
+    def forget(self, dataset: str, month: Month) -> None:
+        """Note nothing any more of a month whose first copy was begun and never made."""
+        with self._database.transaction("forget a month") as connection:
+            connection.execute(_FORGET_BEGUN, {"dataset": dataset, "month": timeseries.start_of(month)})
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only one who seals, thins and restores; raises LockHeld while somebody else does."""
@@ -192,6 +197,9 @@ _NEW = text(
     VALUES (:dataset, :month, :state, 0, '', 0, 0, '', '', 0, '', 0, '{}', :now)
     ON CONFLICT DO NOTHING
     """
+)
+_FORGET_BEGUN = text(
+    "DELETE FROM cold_months WHERE dataset = :dataset AND month = :month AND state = 'sealing' AND generation = 0"
 )
 _FORGET = text(
     """
