@@ -18,7 +18,7 @@ from collector.exits import NOT_ALL_WELL, OK
 from collector.log import set_up_logging
 from collector.printing import table
 from collector.storage.database import Database
-from collector.storage.outgoing.sinking import Watermark
+from collector.storage.outgoing.sinking import Watermark, distinct_errors
 
 TIB = 2**40
 LEAST_BILLED = 10 * 2**20  # bytes of each table that a query reads
@@ -164,9 +164,10 @@ def _render_status(rows: list[dict[str, Any]]) -> str:
         for row in rows
         if row["answers_lost"]
     ]
-    lines += [
-        f"{row['table']}: {row['error']} (since {row['failed_at']:%Y-%m-%d %H:%M})" for row in rows if row["error"]
-    ]
+    since = {row["table"]: row["failed_at"] for row in rows}
+    for tables, error in distinct_errors({row["table"]: row["error"] for row in rows}):
+        earliest = min(since[name] for name in tables)
+        lines.append(f"{', '.join(tables)}: {error} (since {earliest:%Y-%m-%d %H:%M})")
     return "\n".join(lines)
 
 

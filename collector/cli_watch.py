@@ -7,18 +7,20 @@ import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Self
 
+from collector.alerts.expected import expected
+from collector.alerts.rules import stale_from
 from collector.clock import Clock, SystemClock, iso
-from collector.config import CadenceSettings, Settings, cron_turns
+from collector.config import Settings
 from collector.errors import StorageUnavailable
 from collector.exits import NOT_ALL_WELL, OK
 from collector.storage.database import Database
 from collector.storage.embedded.running import running_server
 from collector.watch.changes import changes
 from collector.watch.looking import Looker, Places
-from collector.watch.picture import Cadences, Picture
+from collector.watch.picture import Due, Picture, Waited
 from collector.wiring import open_database
 
 PIPE_WIDTH, PIPE_HEIGHT = 120, 80  # of one picture where there is no terminal
@@ -94,23 +96,17 @@ def _places(settings: Settings) -> Places:
     return Places(
         logs=settings.logs.directory,
         data=settings.data_dir,
-        cadences=_cadences(settings),
+        waited=waited(settings),
         simulated=settings.simulated,
     )
 
 
-def _cadences(settings: Settings) -> Cadences:
+def waited(settings: Settings) -> Waited:
+    """Return what may be waited for, by the rule of alerts, so that both call the same stale."""
     return {
-        (name, dataset): _length(settings.cadences[choice.cadence])
-        for name, source in settings.sources.items()
-        if source.enabled
-        for dataset, choice in source.datasets.items()
-        if choice.enabled
+        key: Due(every=every, stale_from=stale_from(every, settings.alerts))
+        for key, every in expected(settings).datasets.items()
     }
-
-
-def _length(cadence: CadenceSettings) -> timedelta:
-    return cadence.every if cadence.every is not None else cron_turns(cadence.cron or "")[0]
 
 
 class Door:

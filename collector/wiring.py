@@ -455,10 +455,13 @@ def follow_backfill(settings: Settings, request: Request, show: Callable[[str], 
 
 
 def load_status(settings: Settings, *, cycles: int) -> Overview:
-    """Return what `status` shows."""
+    """Return what `status` shows. Raises ConfigError when the tables are not this program's."""
     with open_database(settings) as database:
+        filled = database.revision() is not None
+        if filled:
+            database.require_tables()
         return load_overview(
-            Reader(database) if database.revision() else None,
+            Reader(database) if filled else None,
             describe_database(settings, database),
             cycles=cycles,
             now=SystemClock().now(),

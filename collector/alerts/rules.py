@@ -117,13 +117,18 @@ def _cycle_overrunning(case: Case) -> Iterator[Finding]:
 # --------------------------------------------------------------------------- sources
 
 
+def stale_from(every: timedelta, limits: AlertSettings) -> timedelta:
+    """Return the age at which something that has a new value so often is stale."""
+    return limits.stale_after * every + SLACK
+
+
 def _freshness(case: Case) -> Iterator[Finding]:
     for (source, dataset), every in sorted(case.expected.datasets.items()):
         last = case.vitals.freshness.get((source, dataset), case.vitals.first_cycle_at)
         if last is None:
             continue
         age = case.vitals.at - last
-        if age > case.limits.stale_after * every + SLACK:
+        if age > stale_from(every, case.limits):
             never = (source, dataset) not in case.vitals.freshness
             detail = f"nothing came for {span(age)}; due every {span(every)}" + (" (never came)" if never else "")
             yield Finding(rule="freshness", subject=f"{source}/{dataset}", severity=WARNING, detail=detail)

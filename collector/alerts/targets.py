@@ -78,9 +78,10 @@ class AppriseTarget:
     def __init__(self, url: str) -> None:
         import apprise  # noqa: PLC0415 - a tenth of a second that only its targets cost
 
-        quiet = logging.getLogger("apprise")  # it would name hosts and users on stderr
-        quiet.setLevel(logging.CRITICAL)
+        quiet = logging.getLogger("apprise")  # it would name hosts and users on stderr, also where nobody handles it
+        quiet.setLevel(logging.WARNING)  # what its results repeat: why a service did not take a message
         quiet.propagate = False
+        quiet.handlers = [logging.NullHandler()]
         self._kinds: Mapping[str, Any] = {
             "critical": apprise.NotifyType.FAILURE,
             "warning": apprise.NotifyType.WARNING,

@@ -20,10 +20,10 @@ from collector.storage.progress import CycleInShort, Progress
 from collector.storage.providers import ProviderStore
 from collector.storage.reader import Reader
 from collector.watch.picture import (
-    Cadences,
     Disk,
     Picture,
     SourceProgress,
+    Waited,
     budgets_of,
     freshness_of,
     pauses_of,
@@ -42,7 +42,7 @@ class Places:
 
     logs: Path
     data: Path
-    cadences: Cadences
+    waited: Waited
     simulated: bool
 
 
@@ -60,7 +60,12 @@ class Looker:
         """Return what is seen now; with `away` set, and the values of the last look, when the database is not."""
         now = self._clock.now()
         try:
-            seen = self._seen(self._reach(), now)
+            database = self._reach()
+            try:
+                seen = self._seen(database, now)
+            except ConfigError:
+                database.require_tables()  # says it better, when a table of another release is missing
+                raise
         except (StorageError, ConfigError) as error:
             seen = replace(self._last, at=now, away=str(error) or type(error).__name__, collecting=False)
         disk = self._disk(seen.disk.database_bytes)
@@ -84,7 +89,7 @@ class Looker:
             progress=() if running is None else self._progress(progress, running),
             budgets=budgets_of(progress.limits(now)),
             pauses=pauses_of(ProviderStore(database).load_states().values(), now),
-            freshness=freshness_of(reader.last_job_times(), self._places.cadences, now, self._first_cycle_at),
+            freshness=freshness_of(reader.last_job_times(), self._places.waited, now, self._first_cycle_at),
             failures=progress.failures(FAILURES),
             alerts=progress.alerts(),
             disk=replace(self._last.disk, database_bytes=self._size(progress)),

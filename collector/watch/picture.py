@@ -8,8 +8,17 @@ from collector.records import Dataset
 from collector.storage.progress import CycleInShort, Done, FailedJob, LimitInUse, OpenAlert
 from collector.storage.providers import ProviderState
 
-Cadences = Mapping[tuple[str, Dataset], timedelta]
-"""(source, dataset) -> how often it is collected"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What may be waited for of a dataset."""
+
+    every: timedelta  # it has a new value
+    stale_from: timedelta  # its age at which it is stale
+
+
+Waited = Mapping[tuple[str, Dataset], Due]
+"""(source, dataset) -> what may be waited for"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +69,7 @@ class Freshness:
     dataset: str
     last_ok_at: datetime | None  # None: never
     every_s: float
-    stale: bool  # older than two turns; never fetched counts once the collector has had two turns
+    stale: bool  # as the rule of alerts judges it; never fetched counts from the first cycle on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,21 +158,27 @@ def pauses_of(states: Collection[ProviderState], now: datetime) -> list[Pause]:
 
 
 def freshness_of(
-    last_ok: Mapping[tuple[str, Dataset], datetime], cadences: Cadences, now: datetime, since: datetime | None
+    last_ok: Mapping[tuple[str, Dataset], datetime], waited: Waited, now: datetime, since: datetime | None
 ) -> list[Freshness]:
     """Return how fresh each collected dataset is; `since` is when the first cycle began, None before it.
 
-    Stale is what is older than two turns of its cadence: one may be under way.
+    One that was never fetched has the age of the collection.
     """
     rows = []
-    for (source, dataset), every in cadences.items():
+    for (source, dataset), due in waited.items():
         last = last_ok.get((source, dataset))
         reached = last if last is not None else since
-        stale = reached is not None and now - reached > 2 * every
+        stale = reached is not None and now - reached > due.stale_from
         rows.append(
-            Freshness(source=source, dataset=str(dataset), last_ok_at=last, every_s=every.total_seconds(), stale=stale)
+            Freshness(
+                source=source,
+                dataset=str(dataset),
+                last_ok_at=last,
+                every_s=due.every.total_seconds(),
+                stale=stale,
+            )
         )
-    # The older against its cadence, the higher; never is oldest.
+    # The older against how often it comes, the higher; never is oldest.
     return sorted(rows, key=lambda row: (not row.stale, -_turns(row, now), row.source, row.dataset))
 
 

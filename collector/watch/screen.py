@@ -199,7 +199,9 @@ def _budget(item: Budget, *, unicode: bool) -> Text:
 
 def _freshness(picture: Picture) -> Section:
     stale = sum(item.stale for item in picture.freshness)
-    said = f"{stale} stale" if stale else "all fresh" if picture.freshness else "nothing is collected"
+    waiting = sum(item.last_ok_at is None and not item.stale for item in picture.freshness)
+    told = [f"{count} {word}" for count, word in ((stale, "stale"), (waiting, "not fetched yet")) if count]
+    said = ", ".join(told) or ("all fresh" if picture.freshness else "nothing is collected")
     lines = [_fresh(item, picture) for item in picture.freshness]
     return Section(title=f"datasets: {said} of {len(lines)}", lines=lines, least=3)
 

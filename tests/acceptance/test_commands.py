@@ -97,11 +97,12 @@ def test_config_explain_names_value_and_origin_of_every_setting(collected):
     found = {line["name"]: line for line in program.run("config", "explain", "--json").json}
     assert found["universe.top"]["value"] == "4"
     assert found["universe.top"]["origin"].endswith("settings.yaml")
-    assert found["simulated"] == {**found["simulated"], "value": "true", "origin": "environment"}
+    simulated = found["simulated"]
+    assert (simulated["value"], simulated["origin"]) == ("true", "COLLECTOR_SIMULATED in the environment")
     assert found["http.reserve_pct"]["origin"] == "default"
     assert all(line["description"] for line in found.values())
     secret = found["database.url"]
-    assert secret["origin"] == "environment"
+    assert secret["origin"] == "COLLECTOR_DATABASE__URL in the environment"
     assert "postgresql" not in secret["value"]
 
 

@@ -48,6 +48,7 @@ def test_it_ends_when_the_daemon_is_killed(program):
         (keeper,) = keepers(daemon)
         daemon.kill()
         keeper.wait(10)
+        assert not keeper.is_running()
 
 
 def test_by_hand_it_does_what_is_due_and_ends(program):

@@ -28,9 +28,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.hold.wait(10)
-        self._answer()
-        if self.server.status == 200:
+        if self.server.status == 200:  # before the answer, after which the test looks
             self.server.got.append(json.loads(body))
+        self._answer()
 
     def do_GET(self):
         self.server.asked.append(self.path)

@@ -96,6 +96,18 @@ def test_a_service_that_is_not_there_is_told_without_any_part_of_its_address(cap
     assert CANARY not in reason + "".join(capfd.readouterr())
 
 
+@pytest.mark.parametrize(("status", "said"), [(503, "error=503"), (403, "error=403")])
+def test_a_refusal_and_a_service_that_is_not_there_are_told_apart(hook, status, said, capfd):
+    hook.status = status
+    refused = AppriseTarget(f"json://user:{CANARY}@{hook.place}/{CANARY}").deliver(MESSAGE)
+    away = AppriseTarget(f"json://user:{CANARY}@127.0.0.1:1/{CANARY}").deliver(MESSAGE)
+    assert said in refused
+    assert "onnection error" in away
+    assert "127.0.0.1" not in away
+    assert CANARY not in refused + away
+    assert "".join(capfd.readouterr()) == ""
+
+
 def test_every_part_of_an_address_is_a_secret_as_written_and_as_meant():
     parts = parts_of("mailtos://me%40home:pass%2Fword@mail.example.org?to=you")
     assert {"me%40home", "me@home"} & set(parts)

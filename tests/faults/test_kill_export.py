@@ -1,23 +1,30 @@
-"""kill -9 at random moments of the commands export and import: nothing half-written, nothing lost or doubled."""
+"""kill -9 at random moments of export, import and the scheduled export: nothing half-written, lost or doubled."""
 
+import hashlib
 import os
 import random
 import signal
 import sys
+import tempfile
+from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
 from collector import cli, cli_commands, cli_files
-from collector.clock import SystemClock
-from collector.sinks.files.manifest import NAME, read_manifest
+from collector.clock import ManualClock, SystemClock
+from collector.config.export import ExportSettings
+from collector.sinks.files.manifest import NAME, PERIODS, parse_manifest, read_manifest
+from collector.sinks.files.scheduled import ScheduledExport
 from collector.sinks.files.verifying import mismatches
 from collector.storage.database import Database
 from tests.sinks.files.filled import fill
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 KILLS = 25  # of each command
+TURNS = 10  # of the scheduled export
 SEED = random.SystemRandom().randrange(2**32)
 CLOCK = SystemClock()
 LOADED = (cli_commands, cli_files)  # before a fork, not after each
@@ -42,8 +49,8 @@ def truth(cluster):
     cluster.drop(url)
 
 
-def started(database, folder, *words):
-    """Begin a command in a process of its own; it is forked, so that its time is work and not the start of Python."""
+def forked(folder, work):
+    """Begin work in a process of its own; it is forked, so that its time is work and not the start of Python."""
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -54,25 +61,40 @@ def started(database, folder, *words):
         os.dup2(silence, 1)
         os.dup2(silence, 2)
         os.chdir(folder)
-        os.environ["COLLECTOR_DATABASE__URL"] = database.url.render_as_string(hide_password=False)
-        os.environ["COLLECTOR_LOGS__DIRECTORY"] = str(folder / "logs")
-        os.environ["COLLECTOR_DATA_DIR"] = str(folder / "data")
-        code = cli.main(words)
+        code = work()
     finally:
         os._exit(code)
 
 
+def command(database, folder, words):
+    """Run a command; in a process of its own."""
+    os.environ["COLLECTOR_DATABASE__URL"] = database.url.render_as_string(hide_password=False)
+    os.environ["COLLECTOR_LOGS__DIRECTORY"] = str(folder / "logs")
+    os.environ["COLLECTOR_DATA_DIR"] = str(folder / "data")
+    return cli.main(words)
+
+
 def whole(database, folder, *words):
     """Run a command to its end and return how long it took."""
+    return ended(folder, partial(command, database, folder, words))
+
+
+def ended(folder, work):
+    """Let work come to its end and return how long it took."""
     began = CLOCK.monotonic()
-    _, status = os.waitpid(started(database, folder, *words), 0)
+    _, status = os.waitpid(forked(folder, work), 0)
     assert os.waitstatus_to_exitcode(status) == 0, (folder / "said").read_text()
     return CLOCK.monotonic() - began
 
 
 def killed(database, folder, seconds, *words):
     """Run a command, kill it after some seconds, and return whether it was still at work."""
-    child = started(database, folder, *words)
+    return cut_off(folder, seconds, partial(command, database, folder, words))
+
+
+def cut_off(folder, seconds, work):
+    """Begin work, kill it after some seconds, and return whether it was still under way."""
+    child = forked(folder, work)
     CLOCK.sleep(seconds)
     os.kill(child, signal.SIGKILL)  # nobody has waited for it, so that the number is still its own
     _, status = os.waitpid(child, 0)
@@ -129,3 +151,49 @@ def test_killed_imports_end_with_exactly_the_rows_of_the_files(truth, emptied, t
     with capsys.disabled():
         sys.stdout.write(f"\n{KILLS} kills of import, {hit} at work, {between} amid the rows; seed {SEED}\n")
     assert hit >= KILLS // 2
+
+
+def turn(database, out, scratch):
+    """Do a turn of the scheduled export as a process that has just started does."""
+    tempfile.tempdir = str(scratch)
+    settings = ExportSettings(
+        enabled=True, target=str(out), back="20d", again="1h", datasets=("candles", "market_snapshots")
+    )
+    at = datetime(2026, 2, 10, 12, tzinfo=UTC)
+    own = Database(database.url.render_as_string(hide_password=False), clock=CLOCK)
+    ScheduledExport(settings, own, ManualClock(at)).run(at)
+    return 0
+
+
+def check_periods(out, where):
+    """A period with a manifest is whole; a file that has its name is whole too, and named by one manifest at most."""
+    named = []
+    for path in (out / PERIODS).glob("*.json"):
+        for entry in parse_manifest(path.read_bytes(), path.name).files:
+            named.append(entry.path)
+            assert hashlib.sha256((out / entry.path).read_bytes()).hexdigest() == entry.facts.sha256, where
+    assert len(named) == len(set(named)), where
+    for name in data_files(out):
+        assert pq.ParquetFile(out / name).metadata.num_rows > 0, where
+
+
+def test_killed_turns_of_the_scheduled_export_end_with_every_day_once_and_whole(truth, tmp_path, capsys):
+    chance, hit, between = random.Random(SEED), 0, 0
+    (tmp_path / "scratch").mkdir()
+    took = min(ended(tmp_path, partial(turn, truth, tmp_path / f"truth{n}", tmp_path / "scratch")) for n in range(2))
+    wanted = every_file(tmp_path / "truth0")
+    for number in range(TURNS):
+        out = tmp_path / f"out{number // 2}"  # every other kill is of a turn that goes on where one was killed
+        alive = cut_off(tmp_path, chance.uniform(0.05, 0.8) * took, partial(turn, truth, out, tmp_path / "scratch"))
+        check_periods(out, f"kill {number} of seed {SEED}")
+        hit, between = hit + alive, between + (0 < len(data_files(out)) < len(wanted))
+        if number % 2:
+            ended(tmp_path, partial(turn, truth, out, tmp_path / "scratch"))
+            assert every_file(out) == wanted, f"kill {number} of seed {SEED}"
+    with capsys.disabled():
+        sys.stdout.write(f"\n{TURNS} kills of the scheduled export, {hit} at work, {between} amid it; seed {SEED}\n")
+    assert hit >= TURNS // 2
+
+
+def every_file(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

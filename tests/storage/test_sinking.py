@@ -19,7 +19,7 @@ from collector.storage.outgoing.sink_rows import (
     list_parts,
     load_found,
 )
-from collector.storage.outgoing.sinking import SinkStore, Watermark
+from collector.storage.outgoing.sinking import SinkStore, Watermark, distinct_errors
 from tests.storage.samples import NOON, batch, candle, ticker
 
 MARK = Watermark(target="p.d.okx_derived", source="okx", content=DERIVED)
@@ -51,6 +51,24 @@ def test_a_place_stands_before_every_transaction_that_is_under_way(database, sto
         assert store.place().xid == number
         slow.rollback()
     assert store.place().xid > number
+
+
+def test_errors_that_differ_only_in_their_table_are_one_with_the_whole_text():
+    refused = "HTTP 403 no access " + 300 * "x" + " the end"
+    found = distinct_errors(
+        {
+            "okx_raw": f"look at okx_raw: {refused}",
+            "okx_derived": f"look at okx_raw: {refused}",
+            "kraken_raw": f"look at kraken_raw: {refused}",
+            "kraken_derived": "merge _staging_kraken_derived_0123456789abcdef: too large",
+            "coincap_derived": "merge _staging_coincap_derived_fedcba9876543210: too large",
+            "coincap_raw": "",
+        }
+    )
+    assert found == [
+        (["okx_raw", "okx_derived", "kraken_raw"], f"look at okx_raw: {refused}"),
+        (["kraken_derived", "coincap_derived"], "merge _staging_kraken_derived_0123456789abcdef: too large"),
+    ]
 
 
 def test_the_time_of_a_place_never_goes_back(store):

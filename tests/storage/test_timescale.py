@@ -133,10 +133,16 @@ def test_a_server_that_is_not_ready_is_refused_with_the_remedy(support, remedy):
         timescale.refuse_unsupported(support)
 
 
-def test_a_version_before_its_release_is_compared_by_its_numbers():
-    timescale.refuse_unsupported(
-        timescale.Support(available="2.30.0-dev", installed=None, preloaded=True, licence=None)
-    )
+@pytest.mark.parametrize(("version", "good"), [("2.30.0-dev", True), ("2.14.0-rc1", True), ("2.13.9-dev", False)])
+def test_a_version_before_its_release_is_compared_by_its_numbers(version, good):
+    support = timescale.Support(available=version, installed=None, preloaded=True, licence=None)
+    try:
+        timescale.refuse_unsupported(support)
+    except ConfigError:
+        refused = True
+    else:
+        refused = False
+    assert refused is not good
 
 
 # --------------------------------------------------------------------------- statements

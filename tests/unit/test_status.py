@@ -5,7 +5,9 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
+from collector import cli
 from collector.records import CycleReport, CycleState, Dataset, Interval, Job, SourceReport
 from collector.status import label, load_overview, render, render_inventory
 from collector.storage.reader import Reader
@@ -52,6 +54,22 @@ def begin(writer, at=NOW - AGO):
 
 def line_of(text, word):
     return next(line for line in text.splitlines() if word in line)
+
+
+@pytest.mark.parametrize("words", [("status",), ("status", "--json"), ("replay", "1"), ("gaps",), ("trends",)])
+def test_a_database_of_an_older_schema_is_one_line_with_the_remedy(emptied, tmp_path, monkeypatch, capsys, words):
+    monkeypatch.setenv("COLLECTOR_DATABASE__URL", emptied.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("COLLECTOR_LOGS__DIRECTORY", str(tmp_path))
+    found, step = emptied.revision(), "UPDATE alembic_version SET version_num = :number"
+    with emptied.transaction() as connection:
+        connection.execute(text(step), {"number": "0004"})
+    try:
+        assert cli.main(words) == 2
+    finally:
+        with emptied.transaction() as connection:
+            connection.execute(text(step), {"number": found})
+    said = f"collector: the database is at schema 0004, this program at {found}: python main.py db upgrade\n"
+    assert capsys.readouterr() == ("", said)
 
 
 def test_an_empty_database_says_what_to_do_next(reader):

@@ -9,12 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from collector.alerts.expected import expected
+from collector.alerts.rules import look
+from collector.cli_watch import waited
+from collector.config import load_settings
 from collector.records import CycleState, Dataset
 from collector.storage.progress import CycleInShort, Done, FailedJob, LimitInUse, OpenAlert
 from collector.storage.providers import ProviderState
 from collector.watch.changes import changes
 from collector.watch.picture import (
     Disk,
+    Due,
     Picture,
     budgets_of,
     freshness_of,
@@ -23,10 +28,12 @@ from collector.watch.picture import (
 )
 from collector.watch.screen import draw
 from collector.watch.words import ago, harmless, size, window
+from tests.alerts.vitals_samples import WELL
 
 NOW = datetime(2026, 3, 11, 14, 37, 42, tzinfo=UTC)
 HOSTILE = "bad\x1b]0;owned\x07\x1b[2J\r\nnext\u202egnp.exe\x9b31m\ud800"
 M5 = timedelta(minutes=5)
+DUE = Due(every=M5, stale_from=timedelta(minutes=16))
 
 
 def cycle(number, state=CycleState.OK, **values):
@@ -55,7 +62,7 @@ def full(**values):
         ),
         "budgets": budgets_of([limit("okx", 10, 100), limit("kraken", 95, 100)]),
         "pauses": pauses_of([state("binance_futures", NOW + M5, HOSTILE, banned=True)], NOW),
-        "freshness": freshness_of({}, {("okx", Dataset.CANDLES): M5}, NOW, NOW - timedelta(hours=1)),
+        "freshness": freshness_of({}, {("okx", Dataset.CANDLES): DUE}, NOW, NOW - timedelta(hours=1)),
         "failures": [failure(number, HOSTILE) for number in range(30, 10, -1)],
         "alerts": [OpenAlert(rule="ban", subject="okx", severity="critical", detail=HOSTILE, since=NOW - M5)],
         "disk": Disk(database_bytes=4_400_000_000, free_bytes=61_000_000_000, total_bytes=None, spool_bytes=2048),
@@ -100,23 +107,44 @@ def test_a_pause_that_is_over_is_no_pause():
 @pytest.mark.parametrize(
     ("last", "since", "stale"),
     [
-        (NOW - timedelta(minutes=10), NOW - timedelta(days=9), False),  # two turns: one may be under way
-        (NOW - timedelta(minutes=10, seconds=1), NOW - timedelta(days=9), True),
-        (None, NOW - timedelta(minutes=9), False),  # it may still come
-        (None, NOW - timedelta(minutes=11), True),
+        (NOW - timedelta(minutes=16), NOW - timedelta(days=9), False),
+        (NOW - timedelta(minutes=16, seconds=1), NOW - timedelta(days=9), True),
+        (None, NOW - timedelta(minutes=15), False),  # it may still come
+        (None, NOW - timedelta(minutes=17), True),
         (None, None, False),  # no cycle has begun
     ],
 )
-def test_a_dataset_is_stale_after_two_turns(last, since, stale):
+def test_a_dataset_is_stale_when_it_is_older_than_it_may_be(last, since, stale):
     key = ("okx", Dataset.CANDLES)
-    (row,) = freshness_of({} if last is None else {key: last}, {key: M5}, NOW, since)
+    (row,) = freshness_of({} if last is None else {key: last}, {key: DUE}, NOW, since)
     assert row.stale is stale
+
+
+def test_stale_is_what_the_alert_of_freshness_calls_so():
+    """Hourly bars asked for every five minutes are new once an hour."""
+    changes = {"COLLECTOR_SOURCES__OKX__DATASETS__CANDLES__INTERVALS": "1h, 1d", "COLLECTOR_ALERTS__STALE_AFTER": "2"}
+    settings, _ = load_settings(environment=changes)
+    key = ("okx", Dataset.CANDLES)
+    for age, judged in ((timedelta(hours=2, minutes=1), False), (timedelta(hours=2, minutes=1, seconds=1), True)):
+        (row,) = freshness_of({key: NOW - age}, {key: waited(settings)[key]}, NOW, None)
+        vitals = replace(WELL, at=NOW, freshness={key: NOW - age})
+        wanted = replace(expected(settings), datasets={key: expected(settings).datasets[key]})
+        found = [item for item in look(vitals, settings.alerts, wanted).findings if item.rule == "freshness"]
+        assert (row.stale, bool(found)) == (judged, judged)
+
+
+def test_what_was_not_fetched_yet_is_not_called_fresh():
+    keys = [("okx", Dataset.CANDLES), ("okx", Dataset.TICKERS)]
+    rows = freshness_of({keys[0]: NOW}, dict.fromkeys(keys, DUE), NOW, NOW)
+    text = "\n".join(drawn(full(freshness=rows)))
+    assert "datasets: 1 not fetched yet of 2" in text
+    assert "all fresh" not in text
 
 
 def test_stale_datasets_come_before_fresh_ones():
     keys = [("okx", Dataset.CANDLES), ("okx", Dataset.TICKERS)]
     last = {keys[0]: NOW, keys[1]: NOW - timedelta(hours=1)}
-    rows = freshness_of(last, dict.fromkeys(keys, M5), NOW, NOW - timedelta(days=1))
+    rows = freshness_of(last, dict.fromkeys(keys, DUE), NOW, NOW - timedelta(days=1))
     assert [(row.dataset, row.stale) for row in rows] == [("tickers", True), ("candles", False)]
 
 

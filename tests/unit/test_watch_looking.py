@@ -13,6 +13,7 @@ from collector.storage import schema
 from collector.storage.database import Database
 from collector.storage.progress import Progress
 from collector.watch.looking import Looker, Places
+from collector.watch.picture import Due
 from tests.conftest import NOW
 
 CYCLES = """
@@ -58,8 +59,9 @@ def filled(emptied):
 
 
 def places(folder):
-    cadences = {("okx", Dataset.TICKERS): timedelta(minutes=5), ("okx", Dataset.CANDLES): timedelta(minutes=5)}
-    return Places(logs=folder, data=folder / "data", cadences=cadences, simulated=True)
+    due = Due(every=timedelta(minutes=5), stale_from=timedelta(minutes=16))
+    waited = {("okx", Dataset.TICKERS): due, ("okx", Dataset.CANDLES): due}
+    return Places(logs=folder, data=folder / "data", waited=waited, simulated=True)
 
 
 def looker(database, folder):
@@ -155,4 +157,12 @@ def test_a_database_of_the_release_before_is_shown_too(database_url, tmp_path):
     schema.upgrade(old.engine, "0004")
     seen = looker(old, tmp_path).look()
     assert (seen.away, seen.alerts) == ("", [])
+    old.close()
+
+
+def test_a_database_that_is_too_old_to_be_shown_names_the_remedy(database_url, tmp_path):
+    old = Database(database_url, clock=ManualClock(NOW))
+    schema.upgrade(old.engine, "0001")
+    seen = looker(old, tmp_path).look()
+    assert seen.away == f"the database is at schema 0001, this program at {schema.head()}: python main.py db upgrade"
     old.close()

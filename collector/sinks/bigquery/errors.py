@@ -11,7 +11,7 @@ from google.resumable_media.common import DataCorruption, InvalidResponse
 
 from collector.errors import SinkError, Verdict
 
-_MOST_TEXT = 300
+_MOST_TEXT = 2000  # a page instead of a message; what BigQuery says of a statement has 600
 _PASSING = {"rateLimitExceeded", "backendError", "internalError", "jobBackendError", "jobInternalError", "timeout"}
 _PASSING |= {"tableUnavailable", "jobRateLimitExceeded"}
 _REFUSING = {"accessDenied", "billingNotEnabled", "responseTooLarge", "billingTierLimitExceeded", "blocked"}
@@ -92,4 +92,5 @@ def one_line(error: BaseException) -> str:
 
 def _cut(text: str) -> str:
     without = re.sub(r"(GET|POST|PUT|PATCH|DELETE) https?://\S+:? ?", "", text)
-    return " ".join(without.split())[:_MOST_TEXT]
+    said = " ".join(without.split())
+    return said if len(said) <= _MOST_TEXT else f"{said[:_MOST_TEXT]} ..."

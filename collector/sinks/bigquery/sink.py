@@ -19,7 +19,7 @@ from collector.sinks.bigquery.shape import SHAPES, encode
 from collector.sinks.bigquery.warehouse import Warehouse
 from collector.storage.database import Database
 from collector.storage.outgoing.sink_rows import SENDABLE, Look, Sendable, count_found, list_parts, load_found
-from collector.storage.outgoing.sinking import BIGQUERY, RECENT, Place, SinkStore, Watermark
+from collector.storage.outgoing.sinking import BIGQUERY, RECENT, Place, SinkStore, Watermark, distinct_errors
 
 REFUSED_FOR = timedelta(hours=1)  # between two tries while a human has to act
 MOST_LOOKS = 3  # of `send_all`: a table that was made anew needs a second one
@@ -185,8 +185,9 @@ class BigQuerySink:
                 tables += run.tables.values()
         failed = [table for table in tables if table.error is not None]
         if failed:
-            more = f"; and {len(failed) - 1} more" if len(failed) > 1 else ""
-            raise SinkError(f"{failed[0].error}{more}") from failed[0].error
+            distinct = distinct_errors({table.name: str(table.error) for table in failed})
+            said = (f"{text} (and {len(names) - 1} more tables)" if names[1:] else text for names, text in distinct)
+            raise SinkError("; ".join(said)) from failed[0].error
         return tables
 
     def _place(self, marks: Mapping[str, Watermark]) -> Place:

@@ -47,6 +47,8 @@ class ScheduledExport:
 
     def run(self, now: datetime) -> Mapping[str, object]:
         """Export what is missing. Raises SinkError for the target, StorageError kinds for the database."""
+        if self._next is None:  # the process before us may have been killed
+            self._target.sweep()
         self._next = now + AGAIN  # unless it ends well
         simulated = self._simulated or is_simulated(self._database)
         done = [self._export(label, since, until, now, simulated) for label, since, until in self._missing(now)]

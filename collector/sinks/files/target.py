@@ -9,7 +9,7 @@ from typing import Any
 import fsspec  # type: ignore[import-untyped]
 
 from collector.errors import ConfigError, SinkError
-from collector.sinks.files.atomic import TEMPORARY, atomic_file
+from collector.sinks.files.atomic import TEMPORARY, atomic_file, sweep
 
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 """Stores where an object appears when all of it has arrived."""
@@ -49,6 +49,12 @@ class Target:
         with atomic_file(place) as file, path.open("rb") as source:
             while block := source.read(1 << 20):
                 file.write(block)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left unfinished in a folder. Not while another process puts files there."""
+        if "file" in self._kinds and Path(self._root).is_dir():
+            with self._told("leftovers"):
+                sweep(Path(self._root))
 
     def read(self, name: str) -> bytes | None:
         """Return the bytes under a name; None when there are none."""

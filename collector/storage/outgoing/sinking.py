@@ -14,6 +14,7 @@ numbers went back, or when half a round of 2**32 has passed.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -101,6 +102,20 @@ class Watermark:
     def with_error(self, error: str, now: datetime) -> "Watermark":
         """Return it with the reason why it could not go on; since when is kept."""
         return replace(self, error=error, failed_at=self.failed_at or now)
+
+
+def distinct_errors(errors: Mapping[str, str]) -> list[tuple[list[str], str]]:
+    """Return each error once, with the tables that it keeps: those that differ only in the table they name are one.
+
+    `errors` are by table; an empty text is none. The text is the first table's, whole.
+    """
+    names = "|".join(sorted(map(re.escape, errors), key=len, reverse=True))
+    about = re.compile(rf"(_staging_)?({names})(_[0-9a-f]{{16}})?")
+    found: dict[str, tuple[list[str], str]] = {}
+    for table, error in errors.items():
+        if error:
+            found.setdefault(about.sub("*", error), ([], error))[0].append(table)
+    return list(found.values())
 
 
 class SinkStore:

@@ -81,6 +81,17 @@ def test_a_failure_is_one_line_and_stays_in_the_status(settings, server, writer,
     assert "HTTP 403" in capsys.readouterr().out
 
 
+def test_one_error_of_many_tables_is_one_line_and_whole(settings, server, writer, cycle, capsys):
+    writer.write(cycle, [batch(candle())])
+    server.faults = [("tables.get", 403)]
+    with pytest.raises(SinkError):
+        cli_sinks.run(settings, words("run", "--once"))
+    cli_sinks.status(settings, words("status"))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "HTTP 403" in line]
+    assert line.split(": ")[0].count("_") > 3  # the tables that wait for it, before what it says
+    assert "docs/bigquery.md" in line
+
+
 def test_without_a_project_it_says_what_to_set():
     settings, _ = load_settings(environment={})
     with pytest.raises(ConfigError, match=r"bigquery\.project: is empty.*docs/bigquery\.md"):

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from collector.config.bigquery import BigQuerySettings
 from collector.errors import SinkError
 from collector.records import Dataset
-from collector.sinks.bigquery.errors import AccessRefused, WarehouseDown
+from collector.sinks.bigquery.errors import AccessRefused, WarehouseDown, of_job
 from collector.sinks.bigquery.sink import REFUSED_FOR
 from collector.sinks.bigquery.warehouse import Warehouse
 from tests.conftest import FILLED
@@ -82,6 +82,18 @@ def test_a_refusal_stops_the_sink_and_says_why(filled, server, make_sink):
     assert not sink.due(NOON + REFUSED_FOR / 2)
     assert sink.due(NOON + REFUSED_FOR)
     assert sink.marks()["okx_derived"].failed_at == NOON
+
+
+def test_what_bigquery_says_of_a_job_is_told_whole():
+    message = f"Invalid value {600 * 'x'} at the very end"
+    assert str(of_job({"reason": "invalid", "message": message}, "merge")) == f"merge: {message} [invalid]"
+
+
+def test_tables_that_fail_alike_are_told_once(writer, cycle, server, make_sink):
+    writer.write(cycle, [batch(*everything())])  # of okx and of coingecko
+    server.faults = [("jobs.insert.query", "fails:invalid")] * 6
+    with pytest.raises(SinkError, match=r"[^;]*\[invalid\] .and 1 more tables.$"):
+        make_sink(contents=["derived"]).send_all()
 
 
 def test_a_server_that_is_away_leaves_everything_for_later(filled, server, make_sink, database):

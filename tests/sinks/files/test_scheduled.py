@@ -69,6 +69,14 @@ def test_a_turn_that_was_killed_between_file_and_manifest_goes_on(filled, tmp_pa
     assert read_manifest(tmp_path).rows == 1803
 
 
+def test_what_a_killed_process_left_unfinished_at_the_target_goes_at_the_next_start(filled, tmp_path):
+    left = tmp_path / "candles/venue=okx/month=2026-01/day=2026-01-30/.part-0a1b2c3d-candles.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"PAR1")
+    chore(filled, tmp_path).run(NOW)
+    assert [name for name in names(tmp_path) if ".part-" in name] == []
+
+
 def test_the_next_turn_follows_the_cron_line(filled, tmp_path):
     done = chore(filled, tmp_path)
     assert done.due(NOW)
