@@ -44,7 +44,8 @@ def compressed(batches: Sequence[Batch]) -> list[list[Body]]:
 
 def write_jobs(cursor: Cursor, cycle_id: int, batches: Sequence[Batch], results: Sequence[WriteResult]) -> list[int]:
     """Store a ledger row per batch, rejects included in the count, and return the job ids in the same order."""
-    newest = {fingerprint(batch.job): (batch, result) for batch, result in zip(batches, results, strict=True)}
+    names = [fingerprint(batch.job) for batch in batches]
+    newest = dict(zip(names, zip(batches, results, strict=True), strict=True))
     found = execute_values(
         cursor,
         """
@@ -59,7 +60,7 @@ def write_jobs(cursor: Cursor, cycle_id: int, batches: Sequence[Batch], results:
             started_at = EXCLUDED.started_at, finished_at = EXCLUDED.finished_at
         RETURNING fingerprint::text, job_id, xmax <> 0
         """,
-        [_job_row(cycle_id, batch, result) for batch, result in newest.values()],
+        [(cycle_id, name, *_job_row(batch, result)) for name, (batch, result) in newest.items()],
         template=f"(%s, %s::uuid, {', '.join(['%s'] * 17)})",
         page_size=500,
         fetch=True,
@@ -69,14 +70,12 @@ def write_jobs(cursor: Cursor, cycle_id: int, batches: Sequence[Batch], results:
     if again:
         cursor.execute("DELETE FROM rejects WHERE job_id = ANY(%s)", (again,))
         cursor.execute("DELETE FROM raw_payloads WHERE job_id = ANY(%s)", (again,))
-    return [ids[fingerprint(batch.job)] for batch in batches]
+    return [ids[name] for name in names]
 
 
-def _job_row(cycle_id: int, batch: Batch, result: WriteResult) -> tuple[Any, ...]:
+def _job_row(batch: Batch, result: WriteResult) -> tuple[Any, ...]:
     job = batch.job
     return (
-        cycle_id,
-        fingerprint(job),
         job.source,
         str(job.dataset),
         job.subject,

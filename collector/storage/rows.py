@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from itertools import islice, pairwise
-from operator import lt
+from operator import itemgetter, lt
 from typing import Any
 
 from sqlalchemy import Column, DateTime, Text
@@ -206,6 +206,7 @@ _DEPTHS_BPS = (10, 50, 100)
 _IMBALANCE_LEVELS = 10
 
 Levels = tuple[tuple[Decimal, Decimal], ...]
+_PRICE, _SIZE = itemgetter(0), itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +232,8 @@ def book_measures(bids: Levels, asks: Levels) -> dict[str, Decimal | float | Non
         return found
     mid = (bids[0][0] + asks[0][0]) / 2
     found["spread_bps"] = float((asks[0][0] - bids[0][0]) / mid * 10000)
-    bid_size = sum(size for _, size in bids[:_IMBALANCE_LEVELS])
-    ask_size = sum(size for _, size in asks[:_IMBALANCE_LEVELS])
+    bid_size = sum(map(_SIZE, bids[:_IMBALANCE_LEVELS]))
+    ask_size = sum(map(_SIZE, asks[:_IMBALANCE_LEVELS]))
     if bid_size + ask_size:
         found["imbalance"] = float((bid_size - ask_size) / (bid_size + ask_size))
     for side, levels in (("bid", bids), ("ask", asks)):
@@ -250,7 +251,7 @@ def _depths(levels: Levels, mid: Decimal, sign: int) -> Iterator[Decimal]:
         stop = len(levels)
         if sign * levels[-1][0] > end:
             stop = bisect_right(levels, end, place, key=lambda level: sign * level[0])
-        depth += sum([size for _, size in levels[place:stop]])
+        depth += sum(map(_SIZE, levels[place:stop]))
         place = stop
         yield depth
 
@@ -268,12 +269,10 @@ _BOOK_COLUMNS = (
 
 def _book_line(book: OrderBook) -> str:
     measures = book_measures(book.bids, book.asks)
-    levels = (_numbers(side, part) for side in (book.bids, book.asks) for part in (0, 1))
+    levels = (
+        f"{{{','.join(map(str, map(part, side)))}}}" for side in (book.bids, book.asks) for part in (_PRICE, _SIZE)
+    )
     return "\t".join([*levels, *(NULL if value is None else str(value) for value in measures.values())])
-
-
-def _numbers(levels: Levels, part: int) -> str:
-    return "{" + ",".join([str(level[part]) for level in levels]) + "}"
 
 
 def _instrument_line(listing: InstrumentListing) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from collector.records import Interval, RejectReason
 from collector.storage import fresh
-from tests.storage.samples import BTC, RECEIVED, batch, candle, perp
+from tests.storage.samples import BTC, NOON, RECEIVED, batch, candle, perp, snapshot, ticker
 
 MINUTES = 600
 ETH = perp("ETH")
@@ -92,13 +92,38 @@ def test_few_rows_and_many_series_are_merged(writer, cycle, direct):
 def test_a_bar_that_somebody_stores_at_the_same_moment_is_found_again(writer, cycle, database, monkeypatch):
     """Between our look and our COPY another session's row appears: as when a file is imported meanwhile."""
     writer.write(cycle, [batch(candle(-5))])
-    chunks = fresh.chunks
+    chunks, moves = fresh.chunks, ["UPDATE candles SET open_time = open_time + interval '20 minutes'"]
 
     def meanwhile(*given, **options):
-        with database.transaction() as other:
-            other.exec_driver_sql("UPDATE candles SET open_time = open_time + interval '20 minutes'")
+        if moves:
+            with database.transaction() as other:
+                other.exec_driver_sql(moves.pop())
         return chunks(*given, **options)
 
     monkeypatch.setattr(fresh, "chunks", meanwhile)
     (result,) = writer.write(cycle, [batch(*bars())])
     assert (result.written, result.unchanged) == ({"candles": MINUTES - 1}, 1)
+
+
+def test_observations_of_a_new_moment_are_fresh_and_those_of_a_known_one_are_merged(writer, cycle, rows, direct):
+    coins = [perp(f"C{number}") for number in range(80)]
+    first = [batch(*(ticker(coin) for coin in coins[:40])), batch(*(ticker(coin) for coin in coins[40:]))]
+    assert [result.written for result in writer.write(cycle, first)] == [{"tickers": 40}, {"tickers": 40}]
+    later = NOON + timedelta(minutes=5)
+    (result,) = writer.write(cycle, [batch(*(ticker(coin, at=later) for coin in coins))])
+    assert result.written == {"tickers": 80}
+    assert direct == [True, True]
+    again = [ticker(coin, "101" if coin is coins[7] else "100", at=later) for coin in coins]
+    (result,) = writer.write(cycle, [batch(*again)])
+    assert (result.written, result.unchanged) == ({"tickers": 1}, 79)
+    assert direct == [True, True, False]
+    assert rows("SELECT count(*), sum(last_price) FROM tickers") == [(160, Decimal(16001))]
+
+
+def test_keys_that_no_database_can_hold_are_refused_alone(writer, cycle, rows):
+    given = [snapshot(f"coin-{number}") for number in range(100)]
+    given += [snapshot("a\x00b"), snapshot("a\ud800b")]
+    (result,) = writer.write(cycle, [batch(*given)])
+    assert result.written == {"market_snapshots": 100}
+    assert len(result.rejects) == 2
+    assert rows("SELECT count(*) FROM market_snapshots") == [(100,)]
