@@ -174,7 +174,8 @@ PACKAGES = {
     "pydantic_core": {"collector.spool"},
     "pydantic_settings": {"collector.config"},
     "yaml": {"collector.config"},
-    **{name: {"collector.api"} for name in ("fastapi", "starlette", "uvicorn", "limits", "cachetools", "orjson")},
+    **{name: {"collector.api"} for name in ("fastapi", "starlette", "uvicorn", "limits", "cachetools")},
+    "orjson": {"collector.api", "collector.storage.quotes"},  # bars come as JSON
     "pyarrow": {"collector.api", "collector.sinks"},
     "duckdb": {"collector.sinks"},
     "fsspec": {"collector.sinks"},

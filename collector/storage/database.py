@@ -100,6 +100,7 @@ class Database:
         """With `read_only` no transaction can write, and nobody waits longer than 2 s for a connection."""
         self.url = driver_url(url)
         self.clock = clock
+        self._read_only = read_only
         name = f"{application_name} pid={os.getpid()} host={socket.gethostname()}"
         self.application_name = name.encode()[:_NAME_BYTES].decode(errors="ignore")
         self.engine = create_engine(
@@ -129,7 +130,8 @@ class Database:
     def reading(self, doing: str = "read") -> Iterator[Connection]:
         """Lend a connection inside a read-only transaction; `doing` begins the text of any error."""
         with translated(doing), self.engine.connect() as connection:
-            connection.execute(text("SET TRANSACTION READ ONLY"))
+            if not self._read_only:  # then the session is
+                connection.execute(text("SET TRANSACTION READ ONLY"))
             yield connection
 
     @contextmanager

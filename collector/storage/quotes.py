@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import orjson
 from sqlalchemy import RowMapping, text
 
 from collector.clock import EPOCH, MONDAY
@@ -57,7 +58,7 @@ class LastCycle:
     finished_at: datetime | None  # None while running
 
 
-Bar = tuple[int, float, float, float, float, float | None, str]
+Bar = Sequence[Any]
 """Open time in epoch milliseconds, open, high, low, close, volume in base units, and who gave it."""
 
 
@@ -131,8 +132,10 @@ class Quotes:
     def _bars(self, query: str, number: int, interval: Interval, until: datetime, limit: int, **more: Any) -> list[Bar]:
         values = {"number": number, "interval": str(interval), "until": until, "limit": limit, **more}
         with self._database.reading("read candles") as connection:
-            rows = connection.exec_driver_sql(query, values).fetchall()
-        return [tuple(row) for row in reversed(rows)]
+            told = connection.exec_driver_sql(_AS_JSON.format(query), values).scalar()
+        bars: list[Bar] = [] if told is None else orjson.loads(told)
+        bars.reverse()
+        return bars
 
     def last_cycle(self) -> LastCycle | None:
         """Return the newest cycle; None before the first."""
@@ -220,10 +223,14 @@ _SENTIMENT = """
 """
 # Driver's parameters: 1 000 rows pass here in the time that one call may take, and text() would parse the query each
 # time. The bound by time lets the server leave out the partitions of other months.
-_BAR_COLUMNS = (
-    "(extract(epoch FROM open_time) * 1000)::bigint, open::float8, high::float8, low::float8, close::float8, "
-    "volume::float8, source"
-)
+_BAR_COLUMNS = "(extract(epoch FROM open_time) * 1000)::bigint, open, high, low, close, volume, source"
+# The numbers as one text: a thousand bars come in two thirds of the time that seven thousand values of the driver take.
+# A finite numeric's text is a JSON number, and a source is a word of ours. Rows stay in their order.
+_AS_JSON = """
+    SELECT '[' || string_agg('[' || at || ',' || open || ',' || high || ',' || low || ',' || close || ','
+        || coalesce(volume::text, 'null') || ',"' || source || '"]', ',') || ']'
+    FROM ({}) AS bars(at, open, high, low, close, volume, source)
+"""
 _OF_SERIES = "instrument_id = %(number)s AND interval = %(interval)s AND open_time < %(until)s"
 _BARS_EVER = f"SELECT {_BAR_COLUMNS} FROM candles WHERE {_OF_SERIES} ORDER BY open_time DESC LIMIT %(limit)s"
 _BARS = (
@@ -231,8 +238,7 @@ _BARS = (
     "ORDER BY open_time DESC LIMIT %(limit)s"
 )
 _DERIVED = f"""
-    SELECT (extract(epoch FROM bucket) * 1000)::bigint, open::float8, high::float8, low::float8, close::float8,
-        volume::float8, source
+    SELECT (extract(epoch FROM bucket) * 1000)::bigint, open, high, low, close, volume, source
     FROM (
         SELECT date_bin(%(width)s, open_time, %(origin)s) AS bucket, count(*) AS parts,
             (array_agg(open ORDER BY open_time))[1] AS open, max(high) AS high, min(low) AS low,

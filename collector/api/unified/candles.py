@@ -154,11 +154,13 @@ class Candles:
 
     def _encoded(self, found: Found, asked: Request, *, stale: bool) -> Body:
         bars, source = found.bars[-asked.limit :], joined(_givers(found.bars[-asked.limit :]))
-        names = ("timestamp", "open", "high", "low", "close", "volume")
         as_of = found.newest + asked.interval.width
         content = {
             "success": True,
-            "data": [dict(zip(names, bar, strict=False)) for bar in bars],
+            "data": [
+                {"timestamp": at, "open": open_, "high": high, "low": low, "close": close, "volume": volume}
+                for at, open_, high, low, close, volume, _ in bars
+            ],
             "symbol": pair(asked.coin),
             "interval": str(asked.interval),
             "count": len(bars),
