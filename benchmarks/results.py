@@ -57,15 +57,16 @@ def versions(*, with_peers: bool) -> dict[str, dict[str, str]]:
 
 
 def commit() -> str:
-    """Return the commit that was measured, marked when files were changed since; empty outside a clone."""
-    told = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude", "*"],  # noqa: S607 - found as the user finds it
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    return told.stdout.strip()
+    """Return the commit that is measured, marked when files but the results differ from it; empty outside a clone."""
+    short = _git("rev-parse", "--short", "HEAD")
+    results = (f":!benchmarks/{name}" for name in (JSON, MARKDOWN))
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *results)
+    return f"{short}-dirty" if changed else short
+
+
+def _git(*words: str) -> str:
+    found = subprocess.run(["git", *words], cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S607
+    return found.stdout.strip()
 
 
 def as_json(outcome: Outcome, *, command: str, load: float) -> dict[str, Any]:
