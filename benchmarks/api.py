@@ -10,15 +10,11 @@ waiting of a request for a free connection counts. The answers: the same bytes, 
 
 import os
 import re
-import selectors
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -27,43 +23,25 @@ from typing import Any
 import orjson
 import psycopg2
 import yaml
-from sqlalchemy import text
 
+from benchmarks.api_clients import Connection, latencies_ms, rate_of
+from benchmarks.api_stock import BARS, MINUTE, crowd, fill
 from benchmarks.asked import Asked
 from benchmarks.harness import Outcome, Part, Reach, Spread
 from benchmarks.scratch import ROOT, scratch_tree, simulator
 from benchmarks.stand import opened
-from collector.api.symbols import WELL_KNOWN
 from collector.api.unified.health import LOOKED_EVERY_S
 from collector.clock import SystemClock
 from collector.config import ApiSettings
-from collector.records import (
-    Asset,
-    Batch,
-    Candle,
-    Dataset,
-    Instrument,
-    InstrumentListing,
-    Interval,
-    Job,
-    Kind,
-    MarketSnapshot,
-    Ticker,
-)
 from collector.sources import SOURCES
-from collector.storage import timeseries
-from collector.storage.database import Database
-from collector.storage.writer import AssetStanding, InstrumentStanding, Writer
 
 CLOCK = SystemClock()
-MINUTE = timedelta(minutes=1)
 CACHED_SHARE, STORED_TIMES, CROWDED_TIMES, P99_MS = 0.7, 1.5, 1.25, 20.0
 API, BARE_ROUTE, BARE_DATABASE = "ours", "constant bytes", "query and orjson"
 CANDLES = 5_000_000
-CONNECTIONS, ROUND_S, ROUNDS = 8, 2.0, 5
-BARS, ASKED = 1000, 20  # bars of an answer, answers of a round
+ROUND_S, ROUNDS = 2.0, 5
+ASKED = 20  # answers of a round
 RATE, BESIDE_S = 200, 10.0
-OTHERS = 100  # series that share the five million candles
 ROOMY = {"rate_prices": 10_000_000, "rate_ohlcv": 10_000_000, "rate_data": 10_000_000, "port": 0}
 # A first cycle that fetches as much as any later one does: no history.
 _CANDLES = {"datasets": {"candles": {"history": 3}}}
@@ -79,103 +57,6 @@ BARE_QUERY = """
     FROM candles WHERE instrument_id = %s AND interval = '1m' AND open_time >= %s AND open_time < %s
     ORDER BY open_time DESC LIMIT %s
 """
-OTHER_CANDLES = """
-    INSERT INTO candles (source, observed_at, received_at, cycle_id, instrument_id, interval, open_time,
-        open, high, low, close, volume)
-    SELECT 'bench', t + interval '1 minute', t + interval '1 minute', :cycle, 1000000 + n, '1m', t,
-        100 + n, 101 + n, 99 + n, 100.5 + n, 12.345
-    FROM generate_series(1, :others) AS n, generate_series(
-        CAST(:until AS timestamptz) - (:each - 1) * interval '1 minute', :until, interval '1 minute') AS t
-"""
-
-
-# --------------------------------------------------------------------------- clients
-
-
-class Connection:
-    """One kept-alive connection that asks for one path."""
-
-    def __init__(self, port: int, path: str, method: str = "GET") -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._request = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n".encode()
-        self._answer = b""
-
-    def send(self) -> None:
-        self._answer = b""
-        self.socket.sendall(self._request)
-
-    def received(self) -> bytes | None:
-        """Take what is there; return the body once it is whole."""
-        self._answer += self.socket.recv(1 << 18)
-        head, found, body = self._answer.partition(b"\r\n\r\n")
-        if not found:
-            assert self._answer, "the server closed the connection"
-            return None
-        assert head.startswith(b"HTTP/1.1 200"), head[:200]
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        return body if len(body) == length else None
-
-    def ask(self) -> bytes:
-        """Return the body of one answer."""
-        self.send()
-        while (body := self.received()) is None:
-            pass
-        return body
-
-    def close(self) -> None:
-        self.socket.close()
-
-
-@contextmanager
-def connections(port: int, path: str, count: int) -> Iterator[list[Connection]]:
-    made = [Connection(port, path) for _ in range(count)]
-    try:
-        yield made
-    finally:
-        for one in made:
-            one.close()
-
-
-def rate_of(port: int, path: str, seconds: float) -> float:
-    """Return how many answers a second come when every connection asks again at once."""
-    with connections(port, path, CONNECTIONS) as made, selectors.DefaultSelector() as ready:
-        for one in made:
-            ready.register(one.socket, selectors.EVENT_READ, one)
-            one.send()
-        count, began = 0, time.perf_counter()
-        while time.perf_counter() - began < seconds:
-            for key, _ in ready.select(1):
-                if key.data.received() is not None:
-                    count += 1
-                    key.data.send()
-        return count / (time.perf_counter() - began)
-
-
-def latencies_ms(port: int, path: str, rate: float, seconds: float) -> list[float]:
-    """Return what each of the requests took that were due at fixed moments, waiting for a free connection included."""
-    due = [n / rate for n in range(int(rate * seconds))]
-    with connections(port, path, 4 * CONNECTIONS) as free, selectors.DefaultSelector() as ready:
-        took: list[float] = []
-        asked: dict[Connection, float] = {}
-        began = time.perf_counter()
-        while due or asked:
-            now = time.perf_counter() - began
-            while due and free and due[0] <= now:
-                one = free.pop(0)  # the one that rested longest: a server closes connections that rest
-                asked[one] = due.pop(0)
-                ready.register(one.socket, selectors.EVENT_READ, one)
-                one.send()
-            pause = max(0.0, min(0.05, due[0] - now)) if due and free else 0.05
-            if not asked:
-                CLOCK.sleep(pause)
-                continue
-            for key, _ in ready.select(pause):
-                if key.data.received() is not None:
-                    took.append(1000 * (time.perf_counter() - began - asked.pop(key.data)))
-                    ready.unregister(key.data.socket)
-                    free.append(key.data)
-        return took
 
 
 # --------------------------------------------------------------------------- servers
@@ -231,127 +112,6 @@ def serve_bare(body: Path) -> None:
 
     with listen("127.0.0.1", 0) as listening:
         serve(app, listening, streams=500, started=lambda _: print(address(listening), flush=True))
-
-
-# --------------------------------------------------------------------------- what is stored
-
-
-def fill(database: Database, now: datetime) -> int:
-    """Store the supported assets with a price each, and BARS bars of bitcoin; return the number of its market."""
-    writer = Writer(database)
-    cycle = writer.begin_cycle("market", now, instance="bench", folder="", simulated=True)
-    owners = {
-        symbol: Instrument(venue="okx", base=symbol, quote="USDT", kind=Kind.PERP, venue_symbol=symbol)
-        for symbol in WELL_KNOWN
-    }
-    rows: list[Any] = []
-    for rank, (symbol, (asset_id, name)) in enumerate(WELL_KNOWN.items(), 1):
-        seen: dict[str, Any] = {"source": "coingecko", "observed_at": now, "received_at": now}
-        rows.append(Asset(**seen, asset_id=asset_id, symbol=symbol, name=name))
-        rows.append(
-            MarketSnapshot(
-                **seen,
-                asset_id=asset_id,
-                price_usd=Decimal(100 * rank),
-                rank=rank,
-                market_cap_usd=Decimal(10**12 // rank),
-                change_24h_pct=Decimal("1.25"),
-            )
-        )
-        rows += [listing(owners[symbol], now), ticker(owners[symbol], Decimal(100 * rank), now)]
-    last = now.replace(second=0, microsecond=0)
-    rows += [bar(owners["BTC"], last - n * MINUTE) for n in range(1, BARS + 61)]
-    writer.write(cycle, [Batch(job=Job(source="coingecko", dataset=Dataset.MARKETS), records=tuple(rows))])
-    standings = [
-        AssetStanding(asset_id=known[0], rank=rank, followed=True) for rank, known in enumerate(WELL_KNOWN.values(), 1)
-    ]
-    matches = [
-        InstrumentStanding(
-            instrument=owner.id,
-            asset_id=WELL_KNOWN[symbol][0],
-            asset_units=Decimal(1),
-            match_state="matched",
-            match_detail="",
-            followed=True,
-        )
-        for symbol, owner in owners.items()
-    ]
-    writer.save_universe("coingecko", standings, matches)
-    with database.reading() as connection:
-        found = connection.execute(text("SELECT instrument_id FROM instruments WHERE instrument = 'okx:BTC-USDT:perp'"))
-        return int(found.scalar_one())
-
-
-def listing(owner: Instrument, now: datetime) -> InstrumentListing:
-    return InstrumentListing(
-        source="okx",
-        observed_at=now,
-        received_at=now,
-        instrument=owner,
-        status="live",
-        tradable=True,
-        listed_at=None,
-        delists_at=None,
-        tick_size=None,
-        lot_size=None,
-        category="crypto",
-    )
-
-
-def ticker(owner: Instrument, price: Decimal, now: datetime) -> Ticker:
-    unknown = (
-        "bid_price",
-        "bid_size",
-        "ask_price",
-        "ask_size",
-        "open_24h",
-        "high_24h",
-        "low_24h",
-        "volume_24h",
-        "quote_volume_24h",
-        "change_24h_pct",
-    )
-    return Ticker(
-        source="okx", observed_at=now, received_at=now, instrument=owner, last_price=price, **dict.fromkeys(unknown)
-    )
-
-
-def bar(owner: Instrument, at: datetime) -> Candle:
-    price = Decimal(f"{60_000 + at.minute}.{at.hour:02d}")
-    return Candle(
-        source="okx",
-        observed_at=at + MINUTE,
-        received_at=at + MINUTE,
-        instrument=owner,
-        interval=Interval.M1,
-        open_time=at,
-        open=price,
-        high=price + 9,
-        low=price - 9,
-        close=price + 1,
-        volume=Decimal("12.3456"),
-        quote_volume=None,
-        trades=None,
-        taker_buy_volume=None,
-        closed=True,
-    )
-
-
-def crowd(database: Database, now: datetime, count: int) -> None:
-    """Put `count` candles of other series into the table, up to now."""
-    until, each = now.replace(second=0, microsecond=0) - MINUTE, count // OTHERS
-    first = until - each * MINUTE
-    months = {(first + timedelta(days=day)).replace(day=1).date() for day in range((until - first).days + 2)}
-    with database.transaction() as connection:
-        timeseries.ensure_partitions(connection, "candles", [(month.year, month.month) for month in sorted(months)])
-    values = {"cycle": 1, "others": OTHERS, "until": until, "each": each}
-    with database.transaction() as connection:
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        made = connection.execute(text(OTHER_CANDLES), values).rowcount
-        assert made >= count - OTHERS, made
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("SET statement_timeout = 0")
-        connection.exec_driver_sql("VACUUM ANALYZE candles")
 
 
 # --------------------------------------------------------------------------- figures

@@ -10,21 +10,21 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from collector import checkup, cli_coverage, demo, providers, replay, status, wiring
+from collector import providers, status, wiring
 from collector.clock import SystemClock
 from collector.companion import Companion
 from collector.config import ROOT, Layer, Settings, environment_name, explain, load_settings
 from collector.errors import ConfigError
 from collector.exits import NOT_ALL_WELL, OK, USAGE
-from collector.fallback import stand_in, translated
 from collector.log import set_up_logging, tear_down_logging
 from collector.plan import render_proof
 from collector.records import CycleState, Dataset
-from collector.simulator.faults import Faults
-from collector.simulator.venues import Simulator
 from collector.sources import SOURCES
+
+if TYPE_CHECKING:
+    from collector.simulator.faults import Faults
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -42,9 +42,12 @@ def _settings(arguments: argparse.Namespace, *overrides: Layer) -> Settings:
 
 
 def _settings_and_layers(arguments: argparse.Namespace, *overrides: Layer) -> tuple[Settings, tuple[Layer, ...]]:
-    simulated = (demo.demo_layer(),) if arguments.demo else ()
-    settings, layers = load_settings(file=arguments.config, overrides=(*simulated, *overrides))
-    return (demo.apart(settings) if arguments.demo else settings), layers
+    if not arguments.demo:
+        return load_settings(file=arguments.config, overrides=overrides)
+    from collector import demo  # noqa: PLC0415 - the simulator, a sixth of a start, which real work never needs
+
+    settings, layers = load_settings(file=arguments.config, overrides=(demo.demo_layer(), *overrides))
+    return demo.apart(settings), layers
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -125,6 +128,8 @@ def _once(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    from collector import cli_coverage, demo  # noqa: PLC0415 - as in `_settings_and_layers`
+
     arguments.demo = True
     _faults(arguments)
     began = SystemClock().now()
@@ -150,7 +155,9 @@ def _found_so_far(settings: Settings) -> str:
     return cli_analytics.found_so_far(settings)
 
 
-def _faults(arguments: argparse.Namespace) -> Faults | None:
+def _faults(arguments: argparse.Namespace) -> "Faults | None":
+    from collector.simulator.faults import Faults  # noqa: PLC0415 - the same
+
     try:
         return Faults.named(arguments.faults, getattr(arguments, "seed", 1)) if arguments.faults else None
     except ValueError as error:
@@ -163,6 +170,9 @@ def _tell_faults(counts: dict[str, int]) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> int:
+    from collector import demo  # noqa: PLC0415 - the same
+    from collector.simulator.venues import Simulator  # noqa: PLC0415
+
     announce = functools.partial(_announce, as_json=arguments.json)
     faults = _faults(arguments)
     try:
@@ -212,6 +222,9 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
+    from collector import replay  # noqa: PLC0415 - what no other command needs
+    from collector.fallback import stand_in, translated  # noqa: PLC0415
+
     parsers = {name: kind.parsers for name, kind in SOURCES.items()}
     with ExitStack() as stack:
         database = stack.enter_context(wiring.open_database(_settings(arguments)))
@@ -239,6 +252,8 @@ def _psql(arguments: argparse.Namespace) -> int:
 
 
 def _check_source(arguments: argparse.Namespace) -> int:
+    from collector import checkup  # noqa: PLC0415 - what no other command needs
+
     settings = _settings(arguments)
     with wiring.one_source(settings, arguments.name) as collector:
         candles = settings.sources[arguments.name].datasets.get(Dataset.CANDLES)
