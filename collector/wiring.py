@@ -60,16 +60,18 @@ def open_database(
     read_only: bool = False,
     name: str = "collector",
     connections: int = 5,
+    server: EmbeddedPostgres | None = None,
 ) -> Iterator[Database]:
     """Lend the configured database; without an address the embedded server is started, or shared if it runs.
 
-    `lasting` is for the daemon: it takes the server over when the process that ran it ends.
+    `lasting` is for the daemon: it takes the server over when the process that ran it ends. `server` is one that has
+    begun to start.
     """
     clock = SystemClock()
     with ExitStack() as stack:
         url = settings.database.url.get_secret_value()
         if not url:
-            url = stack.enter_context(_embedded(settings, clock, lasting=lasting)).url
+            url = stack.enter_context(server or _embedded(settings, clock, lasting=lasting)).url
         database = Database(url, clock=clock, application_name=name, pool_size=connections, read_only=read_only)
         stack.callback(database.close)
         yield database
@@ -158,11 +160,16 @@ def open_collecting(settings: Settings, say: Callable[[str], None]) -> Iterator[
         check_schedule(settings)
         check_studies(settings)
         extra = _extra(settings)
+        server = None
+        if not settings.database.url.get_secret_value():
+            server = _embedded(settings, clock, lasting=True)
+            stack.callback(server.stop)
+            server.begin()  # while it starts, the providers' packages are loaded
         sources = [build_source(name, settings, clock) for name, part in settings.sources.items() if part.enabled]
         for source in sources:
             stack.callback(close_source, source)
         stack.callback(stopping.set)
-        database = stack.enter_context(open_database(settings, lasting=True))
+        database = stack.enter_context(open_database(settings, lasting=True, server=server))
         hold_lock = stack.enter_context(_writer_lock(database))
         say(f"database: {describe_database(settings, database)}")
         for revision in database.upgrade():

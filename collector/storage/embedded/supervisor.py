@@ -126,8 +126,7 @@ class EmbeddedPostgres:
         Raises ConfigError when a human must act (no programs, another version's files, another user's folder) and
         StorageUnavailable when it can be tried again (disk full, the owner's server does not answer).
         """
-        if self.state.phase in {Phase.STOPPED, Phase.LOST}:
-            self._begin()
+        self.begin()
         try:
             with self._changed:
                 first = self._state.phase is Phase.STARTING
@@ -141,6 +140,11 @@ class EmbeddedPostgres:
         if self.state.phase is not Phase.RESTARTING:
             self.stop()
         raise error
+
+    def begin(self) -> None:
+        """Begin to make the database usable and return at once; start() waits for it, or raises what prevents it."""
+        if self.state.phase in {Phase.STOPPED, Phase.LOST}:
+            self._begin()
 
     def stop(self) -> None:
         """End our part: stop the server if we own it (fast, after 30 s immediate), leave it alone if we share it."""
