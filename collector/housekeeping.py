@@ -73,9 +73,14 @@ class Housekeeper:
     def run(self, stopping: threading.Event) -> None:
         """Do what is due, again and again, until told to stop."""
         self._log.info("housekeeping_started", chores=",".join(chore.name for chore in (*self._chores, *self._always)))
+        always = None
         with ThreadPoolExecutor(1, thread_name_prefix="always") as beside:
-            always = beside.submit(self._repeat, lambda: self._always, stopping) if self._always else None
-            self._repeat(lambda: self._chores if self._held() else (), stopping)
+            try:
+                if self._always:
+                    always = beside.submit(self._repeat, lambda: self._always, stopping)
+                self._repeat(lambda: self._chores if self._held() else (), stopping)
+            finally:
+                stopping.set()  # also when Ctrl+C comes while the other thread starts: it would go on for ever
         if always is not None:
             always.result()
 

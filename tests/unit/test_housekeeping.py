@@ -1,12 +1,13 @@
 """The process beside the collector that does the chores: no failure of one stops the others."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 
-from collector.clock import ManualClock
+from collector.clock import ManualClock, SystemClock
 from collector.errors import LockHeld, SinkError, StorageUnavailable
 from collector.housekeeping import TICK_S, Housekeeper
 
@@ -134,6 +135,21 @@ def test_what_must_not_wait_goes_on_while_a_chore_takes_long(place):
         keeper.run(stopping)
     assert long.runs == 1
     assert alarm.runs > 3
+
+
+def test_ctrl_c_while_the_second_thread_starts_ends_both(place, monkeypatch):
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *given, **named):
+            super().submit(*given, **named)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("collector.housekeeping.ThreadPoolExecutor", Interrupted)
+    stopping = threading.Event()
+    clock = SystemClock(stopping)
+    keeper = Housekeeper([Counted("chore", clock)], place.lock, clock, always=[Counted("alarm", clock)])
+    with keeper, pytest.raises(KeyboardInterrupt):
+        keeper.run(stopping)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("always")]
 
 
 def test_a_defect_in_either_thread_ends_the_process_instead_of_leaving_half_of_it(place, clock):
