@@ -21,6 +21,7 @@ from tests.storage.embedded_processes import server_of
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 KILLS, SERVER_KILLS = 100, 30
 SEED = random.SystemRandom().randrange(2**32)
+NEWEST = "SELECT coalesce(max(cycle_id), 0) FROM cycles"
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,13 @@ def test_a_hundred_kills_of_the_collector_lose_nothing(install, slow_venues, cap
     chance = random.Random(SEED)
     before, acked, hit = {}, set(), 0
     for number in range(KILLS):
+        known = program.value(NEWEST)
         with program.running("run") as daemon:
-            CLOCK.sleep(chance.uniform(0.8, 4.0))
+            if number % 2:  # anywhere, the start and the pauses included
+                CLOCK.sleep(chance.uniform(0.8, 4.0))
+            else:  # in a cycle, however long the start takes
+                wait_until(lambda known=known: program.value(NEWEST) > known, "a new cycle")
+                CLOCK.sleep(chance.uniform(0, 1))
             assert daemon.alive(), daemon.err
             daemon.kill()
         acked |= set(acknowledged(program))
