@@ -4,12 +4,14 @@ No retries for either scheme, one TLS context for all threads (loading the certi
 proxies of the environment honoured.
 """
 
+import ipaddress
 import socket
 import ssl
 import threading
 from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -175,6 +177,32 @@ def tls_context(verify: bool | str) -> ssl.SSLContext:
     except OSError as error:
         raise ConfigError(f"cannot read the certificates in {place} (REQUESTS_CA_BUNDLE): {error}") from error
     return context
+
+
+def proxies_and_certificates(base_url: str) -> dict[str, Any]:
+    """Return the proxies and certificates that the environment names for this provider.
+
+    A provider on this machine, as the simulator is, is never asked through a proxy, which would look for it on its own.
+    """
+    with requests.Session() as session:
+        settings = session.merge_environment_settings(base_url, {}, None, None, None)
+    return {"proxies": {} if _is_loopback(base_url) else settings["proxies"], "verify": settings["verify"]}
+
+
+def _is_loopback(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host.rstrip(".") == "localhost"
+
+
+def proxy_between(url: str, proxies: dict[str, str]) -> str | None:
+    """Return host or host:port of the proxy that requests takes for a URL, without its login; None without one."""
+    proxy = requests.utils.select_proxy(url, proxies)
+    if not proxy:
+        return None
+    return urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
 
 
 def read_body(response: requests.Response, limit: int) -> bytes:

@@ -5,7 +5,6 @@ of this door (`Venue.session`), so that they are paced, retried and bounded in t
 """
 
 import contextlib
-import ipaddress
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +29,14 @@ from collector.http.deadline import Deadline
 from collector.http.refusals import Refusals
 from collector.http.skew import Skew
 from collector.http.translate import FOREIGN, REFUSALS, behind, classify, redact, redact_chain, unreachable
-from collector.http.transport import Adapter, TooLarge, read_body, tls_context
+from collector.http.transport import (
+    Adapter,
+    TooLarge,
+    proxies_and_certificates,
+    proxy_between,
+    read_body,
+    tls_context,
+)
 from collector.records import Answer
 from collector.resilience.breaker import Breaker, NotTried
 from collector.resilience.quota import Charge, Quota
@@ -151,14 +157,14 @@ class Venue:
         self._origin = _origin(source, self.base_url)
         self._where = urlsplit(self._origin).netloc.rpartition("@")[2]
         self._headers = _request_headers(source, headers or {})
-        settings = _environment(self.base_url)
+        settings = proxies_and_certificates(self.base_url)
         self._tls = tls_context(settings["verify"]) if self._origin.startswith("https:") else None
         self._sending = {
             "stream": True,
             "timeout": (timeouts.connect, timeouts.read),
             "proxies": settings["proxies"],
         }
-        self._proxy = _proxy_between(self._origin, settings["proxies"])
+        self._proxy = proxy_between(self._origin, settings["proxies"])
         self._retry = RetryPolicy(clock=clock)
         self._refusals = Refusals(clock=clock)
         self._skew = Skew()
@@ -458,32 +464,6 @@ def _origin(source: str, base_url: str) -> str:
     if not good:
         raise ConfigError(f"{source}: base_url {redact(base_url)!r} is no http(s) address with a host")
     return f"{parts.scheme}://{parts.netloc}/"
-
-
-def _environment(base_url: str) -> dict[str, Any]:
-    """Return the proxies and certificates that the environment names for this provider.
-
-    A provider on this machine, as the simulator is, is never asked through a proxy, which would look for it on its own.
-    """
-    with requests.Session() as session:
-        settings = session.merge_environment_settings(base_url, {}, None, None, None)
-    return {"proxies": {} if _is_loopback(base_url) else settings["proxies"], "verify": settings["verify"]}
-
-
-def _is_loopback(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host.rstrip(".") == "localhost"
-
-
-def _proxy_between(url: str, proxies: dict[str, str]) -> str | None:
-    """Return host or host:port of the proxy that requests takes for a URL, without its login; None without one."""
-    proxy = requests.utils.select_proxy(url, proxies)
-    if not proxy:
-        return None
-    return urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc.rpartition("@")[2]
 
 
 def _request_headers(source: str, own: Mapping[str, str]) -> dict[str, str]:
