@@ -8,9 +8,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from collector.errors import IllegalTransition, PayloadError
+from collector.errors import IllegalTransition
 from collector.http import Venue, VenueSession
-from collector.parsing import decode_json
 from collector.records import Answer
 from collector.resilience.quota import Charge
 
@@ -34,21 +33,12 @@ class _SdkObjects:
         with session.charging(cost):
             try:
                 use(sdk)
-            except self._complaints as complaint:
+            except self._complaints:  # it was given an empty document: what it makes of an answer does not matter
                 if session.answer is None:
                     raise
-                _decode_for_ourselves(session.answer, complaint)
         if session.answer is None:
             raise IllegalTransition("an SDK call made no request: a defect")
         return session.answer
-
-
-def _decode_for_ourselves(answer: Answer, complaint: Exception) -> None:
-    """Pass over an SDK's complaint about a body that is JSON: what the SDK makes of it does not matter."""
-    try:
-        decode_json(answer.body)
-    except PayloadError as error:
-        raise error from complaint
 
 
 class CoingeckoSdk:

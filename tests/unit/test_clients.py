@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collector.clients import BinanceSdk, CoingeckoSdk
-from collector.errors import IllegalTransition, PayloadError, RateLimited, RequestRejected, VenueUnreachable
+from collector.errors import IllegalTransition, RateLimited, RequestRejected, VenueUnreachable
 from collector.http import Timeouts
 from tests.unit.http_door import COST, door
 from tests.unit.http_server import ElasticClock, Server, reply, send_then_close
@@ -103,14 +103,10 @@ def test_a_refusal_never_makes_the_sdk_sleep_or_repeat(sdk_class):
 
 
 @pytest.mark.parametrize("sdk_class", [BinanceSdk, CoingeckoSdk])
-def test_a_page_instead_of_json_is_a_payload_error(sdk_class):
-    page = reply(b"<html>maintenance</html>")
-    with (
-        Server(lambda _: page) as server,
-        door(server.url) as venue,
-        pytest.raises(PayloadError, match="not JSON"),
-    ):
-        sdk_class(venue).call(any_call, COST)
+@pytest.mark.parametrize("body", [b"<html>maintenance</html>", b"", b"[1", b"\xff"])
+def test_whatever_came_with_a_good_status_is_kept_for_the_parser_to_judge(sdk_class, body):
+    with Server(lambda _: reply(body)) as server, door(server.url) as venue:
+        assert sdk_class(venue).call(any_call, COST).body == body
 
 
 def test_what_only_the_sdk_cannot_digest_does_not_lose_the_answer():
