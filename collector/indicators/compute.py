@@ -84,6 +84,15 @@ class Indicators:
     columns: Columns
     warm: NDArray[np.bool_]
 
+    def kept(self, first: int = 0) -> Columns:
+        """Return the columns from a bar on, to stay valid when the next series is taken.
+
+        Of a whole history only what is shared is copied; a part is copied, so that it does not hold the rest.
+        """
+        if first:
+            return {name: values[first:].copy() for name, values in self.columns.items()}
+        return {**self.columns, **{name: self.columns[name].copy() for name in LEVEL_COLUMNS}}
+
 
 def compute(series: Series, *, swing_lookback: int = SWING_LOOKBACK) -> Indicators:
     """Return the indicators of one series; see `compute_many`."""

@@ -189,7 +189,7 @@ class IndicatorService:
             instrument=work.instrument,
             interval=interval,
             open_times=tuple(EPOCH + timedelta(seconds=value) for value in times),
-            columns={name: values[first:].copy() for name, values in result.columns.items()},
+            columns=result.kept(first),
             extra={name: values[first:].copy() for name, values in extra.items()},
             warm=tuple(result.warm[first:].tolist()),
         )

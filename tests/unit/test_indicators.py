@@ -224,6 +224,16 @@ def test_series_computed_together_equal_series_computed_alone():
             np.testing.assert_array_equal(together.columns[name], alone.columns[name], err_msg=name)
 
 
+@pytest.mark.parametrize("first", [0, 200])
+def test_what_is_kept_of_a_series_stays_when_the_next_ones_are_computed(first):
+    several = [walk(300, seed=seed) for seed in range(40)]
+    kept = [found.kept(first) for found in compute_many(map(Series, several))]
+    for bars, columns in zip(several, kept, strict=True):
+        alone = compute(Series(bars)).columns
+        for name in STANDARD:
+            np.testing.assert_array_equal(columns[name], alone[name][first:], err_msg=name)
+
+
 @pytest.mark.parametrize("power", [-60, -33, 50])
 def test_the_size_of_the_price_changes_nothing(power):
     """Multiplying by a power of two is exact, so prices of 1e-16 or 1e17 must give exactly scaled values."""
