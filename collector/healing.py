@@ -243,9 +243,20 @@ def asked_for(job: Job, reason: str = "") -> Finding:
     return Finding(since=job.since, until=job.until, event=Event.ASKED, source=job.source, reason=reason)
 
 
-def cut(series: Series, since: datetime, until: datetime, asked: Instrument, wanted: Instrument) -> Iterator[Job]:
-    """Yield the jobs that fetch [since, until) of a series, the oldest first; `asked` is whose data it will be."""
-    width = until - since if series.interval is None else CHUNK_BARS * series.interval.width
+def cut(
+    series: Series,
+    since: datetime,
+    until: datetime,
+    asked: Instrument,
+    wanted: Instrument,
+    *,
+    bars: int = CHUNK_BARS,
+) -> Iterator[Job]:
+    """Yield the jobs that fetch [since, until) of a series, the oldest first; `asked` is whose data it will be.
+
+    `bars` is the most that one job fetches.
+    """
+    width = until - since if series.interval is None else bars * series.interval.width
     start = since
     while start < until:
         end = min(until, start + width)

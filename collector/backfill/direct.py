@@ -36,6 +36,7 @@ GROUP_BATCHES = 8
 # Jobs at once share the provider's limit. More of them would each end later, and a kill would cost more; fewer would
 # not use it up: OKX takes 10 calls a second, which may take half a second each.
 UNDER_WAY = 6
+JOB_BARS = 3000  # whole pages of everybody: three of Binance spot, two of its futures, ten of OKX
 WAIT_S = 0.5  # for a batch, before looking around
 LONGEST = timedelta(days=30)  # a run that takes longer is started again, and goes on where it was
 
@@ -136,7 +137,7 @@ class Backfill:
             none = window is not None and window.state is State.PROVIDER_HAS_NONE
             if (none and own) or (again and (window is None or window.attempts == 0)):
                 continue
-            jobs += cut(request.series, since, until, asked, row.instrument)
+            jobs += cut(request.series, since, until, asked, row.instrument, bars=JOB_BARS)
         self._store.mark([(request.series, asked_for(job, ASKED_FOR)) for job in jobs])
         return jobs
 

@@ -34,16 +34,16 @@ def bench(url, tmp_path):
 
 
 def test_a_range_is_fetched_whole_in_several_jobs_and_a_second_run_asks_for_nothing(bench):
-    past = Past(range(4000))
-    outcome = bench.work(past).run(wish(0, 4000))
-    assert (outcome.rows, outcome.left, outcome.held) == (4000, [], 4000 * MINUTE)
+    past = Past(range(7000))
+    outcome = bench.work(past).run(wish(0, 7000))
+    assert (outcome.rows, outcome.left, outcome.held) == (7000, [], 7000 * MINUTE)
     assert len(past.fetched) == 3
-    assert bench.windows() == [(0, 4000, "observed")]
-    assert bench.rows("SELECT count(*), count(DISTINCT cycle_id) FROM candles") == [(4000, 1)]
-    again = bench.work(past).run(wish(0, 4000))
+    assert bench.windows() == [(0, 7000, "observed")]
+    assert bench.rows("SELECT count(*), count(DISTINCT cycle_id) FROM candles") == [(7000, 1)]
+    again = bench.work(past).run(wish(0, 7000))
     assert (again.rows, len(past.fetched)) == (0, 3)
     (spans,) = Reader(bench.database).uncomputed_spans().values()  # the collector computes indicators when it starts
-    assert (min(spans)[0], max(spans)[1]) == (at(0), at(3999))
+    assert (min(spans)[0], max(spans)[1]) == (at(0), at(6999))
 
 
 def test_only_what_is_not_held_is_asked_for(bench):
@@ -75,9 +75,9 @@ def test_a_page_that_fails_is_asked_for_once_more_and_then_named_with_its_error(
     past.on_fetch = refuse
     outcome = bench.work(past).run(wish(0, 4000))
     assert [(w.since, w.until, w.reason, w.attempts) for w in outcome.left] == [
-        (at(0), at(1500), "no answer within 15 s", 2)
+        (at(0), at(3000), "no answer within 15 s", 2)
     ]
-    assert outcome.rows == 2500
+    assert outcome.rows == 1000
     assert bench.rows("SELECT state FROM cycles WHERE cadence = 'backfill'") == [("partial",)]
 
 
@@ -95,12 +95,12 @@ def test_after_a_kill_the_range_goes_on_where_it_was(bench, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         bench.work(past).run(wish(0, 6000))
     monkeypatch.undo()
-    assert bench.windows() == [(0, 1500, "observed"), (1500, 6000, "pending")]
+    assert bench.windows() == [(0, 3000, "observed"), (3000, 6000, "pending")]
     bench.writer.abandon_running(NOW)
     bench.store.let_go()
-    assert bench.windows() == [(0, 1500, "observed"), (1500, 6000, "missing")]
+    assert bench.windows() == [(0, 3000, "observed"), (3000, 6000, "missing")]
     fresh = Past(range(6000))
-    assert bench.work(fresh).run(wish(0, 6000)).rows == 4500
+    assert bench.work(fresh).run(wish(0, 6000)).rows == 3000
     assert bench.windows() == [(0, 6000, "observed")]
 
 
@@ -109,8 +109,8 @@ def test_a_stop_leaves_the_rest_missing_for_the_daemon_and_says_so(bench):
     past.on_fetch = lambda _job: bench.stopping.set()
     outcome = bench.work(past).run(wish(0, 9000))
     assert outcome.interrupted
-    assert outcome.rows == 1500
-    assert bench.windows() == [(0, 1500, "observed"), (1500, 9000, "missing")]
+    assert outcome.rows == 3000
+    assert bench.windows() == [(0, 3000, "observed"), (3000, 9000, "missing")]
     assert len(bench.store.due(NOW, 10)) == 1
 
 
@@ -126,7 +126,7 @@ def test_after_a_stop_only_what_is_under_way_is_waited_for_and_nothing_more_is_w
     assert (len(past.fetched), outcome.rows) == (1, 0)
     assert [(w.reason, w.attempts) for w in outcome.left] == [(ASKED_FOR, 0)]  # the stop is not the provider's failure
     assert bench.rows("SELECT count(*) FROM jobs") == [(1,)]  # of the rig itself
-    assert bench.rows("SELECT state, jobs_skipped FROM cycles WHERE cadence = 'backfill'") == [("failed", 8)]
+    assert bench.rows("SELECT state, jobs_skipped FROM cycles WHERE cadence = 'backfill'") == [("failed", 4)]
     bench.stopping.clear()
     past.on_fetch = None
     assert bench.work(past).run(wish(0, 12_000)).rows == 12_000
@@ -151,11 +151,11 @@ def test_no_more_than_a_few_jobs_share_the_limit_at_once(bench):
 
 
 def test_progress_shows_share_rate_and_time_left(bench):
-    past = Past(range(3000), parallelism=1)
+    past = Past(range(6000), parallelism=1)
     past.on_fetch = lambda _job: bench.clock.advance(10)
-    bench.work(past).run(wish(0, 3000))
-    assert bench.shown[0] == "stand:BTC-USDT:perp/1m  0 of 3,000 bars (0 %)"
-    assert bench.shown[-1] == "stand:BTC-USDT:perp/1m  3,000 of 3,000 bars (100 %)  150 bars/s  0s left"
+    bench.work(past).run(wish(0, 6000))
+    assert bench.shown[0] == "stand:BTC-USDT:perp/1m  0 of 6,000 bars (0 %)"
+    assert bench.shown[-1] == "stand:BTC-USDT:perp/1m  6,000 of 6,000 bars (100 %)  300 bars/s  0s left"
 
 
 def test_a_range_before_the_listing_or_after_now_is_cut(bench):
