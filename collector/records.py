@@ -7,7 +7,7 @@ in percent. Every time is aware and UTC. None means the provider did not say; ze
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -435,7 +435,7 @@ class Batch:
     """What one job produced, ready to be written in one transaction."""
 
     job: Job
-    records: tuple[Record, ...] = ()
+    records: Sequence[Record] = ()
     rejects: tuple[Reject, ...] = ()
     payloads: tuple[Payload, ...] = ()
     state: str = "ok"  # ok, failed, skipped

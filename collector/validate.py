@@ -18,8 +18,10 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from operator import le, mul, sub
 from typing import Any
 
+from collector.bars import Bars
 from collector.clock import EPOCH, MONDAY
 from collector.records import (
     Batch,
@@ -60,6 +62,8 @@ ROW_LENGTH = 300
 
 def check(batch: Batch, *, now: datetime) -> Batch:
     """Return the batch with only believable, finished records; the others are added to its rejects."""
+    if isinstance(batch.records, Bars) and _are_believable(batch.records, now):
+        return batch
     kept: list[Record] = []
     rejects: list[Reject] = []
     contradicted = _contradicted(batch.records)
@@ -75,6 +79,25 @@ def check(batch: Batch, *, now: datetime) -> Batch:
             reason, detail = complaint
             rejects.append(Reject(job=batch.job, row=row_text(record), reason=reason, detail=detail))
     return replace(batch, records=tuple(kept), rejects=(*batch.rejects, *rejects))
+
+
+def _are_believable(bars: Bars, now: datetime) -> bool:
+    """Return whether all bars satisfy `check_candle` and ascend, by whole columns; when in doubt, False."""
+    high, low, volume, quoted = bars.high, bars.low, bars.volume, bars.quote_volume
+    first, last, width = bars.open_time[0], bars.open_time[-1], bars.interval.width
+    steps = set(map(sub, bars.open_time[1:], bars.open_time))
+    return (
+        all(step > timedelta(0) and not step % width for step in steps)
+        and not (first - _origin(bars.interval)) % width
+        and (first >= FIRST_MARKET and last - now <= _EARLY[bars.interval])
+        and all(all(map(le, low, prices)) and all(map(le, prices, high)) for prices in (bars.open, bars.close))
+        and (min(low) > 0 and max(high) <= HIGHEST_PRICE)
+        and all(min(amounts) >= 0 and max(amounts) <= HIGHEST for amounts in (volume, quoted))
+        and (min(bars.trades) >= 0 and max(bars.trades) <= MOST)
+        and (min(bars.taker_buy_volume) >= 0 and all(map(le, bars.taker_buy_volume, volume)))
+        and all(map(le, map(mul, low, volume), [amount * MEAN_PRICE_FACTOR for amount in quoted]))
+        and all(map(le, quoted, map(mul, high, [amount * MEAN_PRICE_FACTOR for amount in volume])))
+    )
 
 
 CONTRADICTED: Complaint = (RejectReason.INCONSISTENT, "the provider gave this bar twice with different values")
@@ -425,10 +448,13 @@ def _levels(side: str, levels: tuple[tuple[Decimal, Decimal], ...], *, falling: 
 
 
 def _off_grid(candle: Candle) -> Complaint | None:
-    origin = MONDAY if candle.interval is Interval.W1 else EPOCH
-    if (candle.open_time - origin) % candle.interval.width:
+    if (candle.open_time - _origin(candle.interval)) % candle.interval.width:
         return RejectReason.OFF_GRID, f"a {candle.interval} candle cannot open at {candle.open_time.isoformat()}"
     return None
+
+
+def _origin(interval: Interval) -> datetime:
+    return MONDAY if interval is Interval.W1 else EPOCH
 
 
 def _candle_time(candle: Candle, now: datetime) -> Complaint | None:

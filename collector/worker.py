@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from collector import validate
+from collector.bars import Bars, joined
 from collector.clock import Clock
 from collector.errors import CollectorError, PayloadError, VenueError, VenueUnreachable
 from collector.http import Venue
@@ -199,20 +200,18 @@ class Worker:
         if refusal := self.refusal():
             return self._ended("skipped", refusal, started_at)
         payloads: list[Payload] = []
-        records: list[Record] = []
+        records: list[Sequence[Record]] = []
         rejects: list[Reject] = []
         error = ""
         try:
-            for item in self._items(payloads):
-                if isinstance(item, Reject):
-                    rejects.append(item)
-                else:
-                    records.append(item)
+            for page in self._pages(payloads):
+                rejects += [] if isinstance(page, Bars) else [item for item in page if isinstance(item, Reject)]
+                records.append(page if isinstance(page, Bars) else [item for item in page if isinstance(item, Record)])
         except (VenueError, PayloadError) as failure:
             error = self._describe(failure, payloads)
         batch = replace(
             self._ended("failed" if error else "ok", error, started_at),
-            records=tuple(records),
+            records=joined(records),
             rejects=tuple(rejects),
             payloads=tuple(payloads),
         )
@@ -229,20 +228,25 @@ class Worker:
     def _ended(self, state: str, error: str, started_at: datetime) -> Batch:
         return Batch(job=self.job, state=state, error=error, started_at=started_at, finished_at=self.clock.now())
 
-    def _items(self, payloads: list[Payload]) -> Iterator[Record | Reject]:
+    def _pages(self, payloads: list[Payload]) -> Iterator[Sequence[Record | Reject]]:
+        """Yield what each answer holds."""
         parse = self.source.collector.parsers[self.job.dataset]
         for payload in self.source.collector.fetch(self.job):
             payloads.append(payload)
-            over_before = self._over_before(payload)
-            for item in parse(payload):
-                if not isinstance(item, (Record, Reject)):
-                    raise TypeError(f"the parser of {self.job.dataset} gave {type(item).__name__} instead of a record")
-                if isinstance(item, Candle) and item.closed and item.observed_at > over_before:
-                    yield replace(item, closed=False)
-                else:
-                    yield item
+            page, over_before = parse(payload), self._over_before(payload)
+            if isinstance(page, Bars) and page.until <= over_before:
+                yield page
+            else:
+                yield [self._item(item, over_before) for item in page]
             if self.job.dataset is Dataset.INSTRUMENTS:
                 self._learn(payload)
+
+    def _item(self, item: object, over_before: datetime) -> Record | Reject:
+        if not isinstance(item, (Record, Reject)):
+            raise TypeError(f"the parser of {self.job.dataset} gave {type(item).__name__} instead of a record")
+        if isinstance(item, Candle) and item.closed and item.observed_at > over_before:
+            return replace(item, closed=False)
+        return item
 
     def _over_before(self, payload: Payload) -> datetime:
         """Return when a bar must have ended to be over by the provider's clock as well, should that be behind ours.

@@ -19,6 +19,7 @@ LONGEST_MODULE, LONGEST_FUNCTION = 600, 80
 LEVELS = {
     "collector": 0,  # the version, nothing else
     "collector.records": 0,
+    "collector.bars": 0,
     "collector.errors": 0,
     "collector.exits": 0,
     "collector.clock": 0,
@@ -94,6 +95,7 @@ LEVELS = {
 }
 # Arrows between units of one level. The words of level 0 build on each other; log takes its section of the settings.
 SIDEWAYS = {
+    ("collector.bars", "collector.records"),
     ("collector.clock", "collector.records"),
     ("collector.parsing", "collector.clock"),
     ("collector.parsing", "collector.errors"),

@@ -218,7 +218,7 @@ def parse_order_books(payload: Payload) -> list[Record | Reject]:
     return parse_book(payload, NAME, time_key="T")
 
 
-def parse_candles(payload: Payload) -> list[Record | Reject]:
+def parse_candles(payload: Payload) -> Sequence[Record | Reject]:
     """Return the bars of one page, oldest first, the forming one with `closed` false; volumes in base units."""
     return parse_klines(payload, NAME)
 

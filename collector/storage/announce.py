@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any
 
 from collector.records import Batch, Candle, FundingRate, IndicatorBlock, MarketSnapshot, Record, WriteResult
@@ -87,7 +86,7 @@ def _of_rows(kind: type[Record], rows: Rows, changed: int, batches: Sequence[Bat
         intervals = tuple(sorted(str(interval) for interval in found if interval is not None))
     if changed > MOST_ROWS or not changed:
         return Fresh(rows=changed, intervals=intervals)
-    moments = set(map(attrgetter(time_column(kind)), rows.records))
+    moments = set(rows.column(time_column(kind)))
     return Fresh(
         rows=changed,
         intervals=intervals,
@@ -104,10 +103,10 @@ def time_column(kind: type[Record]) -> str:
 
 def _named(kind: type[Record], rows: Rows) -> tuple[str, ...]:
     if kind is MarketSnapshot:
-        return _few({record.asset_id for record in rows.records})
+        return _few(set(rows.column("asset_id")))
     if not shape_of(kind).has_instrument:
         return ()
-    objects = {id(record.instrument): record.instrument for record in rows.records}
+    objects = {id(item): item for item in rows.column("instrument")}
     return _few({item.id for item in objects.values()})
 
 

@@ -155,8 +155,9 @@ def _correct(connection: Connection, database: Database, scope: Scope, shape: Ro
 
 def _compare(cursor: Cursor, scope: Scope, expected: Expected, record_type: type[Record], shape: RowShape) -> Compared:
     rows = expected.of(record_type)
-    ids = expected.ids(shape, rows.records)
-    unknown = {place for place, key in enumerate(rows.records) if shape.has_instrument and ids[id(key.instrument)] < 0}
+    ids = expected.ids(shape, rows)
+    objects = rows.column("instrument") if shape.has_instrument else []
+    unknown = {place for place, item in enumerate(objects) if ids[id(item)] < 0}
     known = rows.picked(place for place in range(len(rows)) if place not in unknown)
     stage(cursor, shape, known, ids, scope.cycle.cycle_id)
     values = _values(shape, scope, rows)
@@ -176,7 +177,7 @@ def _compare(cursor: Cursor, scope: Scope, expected: Expected, record_type: type
 
 def _values(shape: RowShape, scope: Scope, rows: Rows) -> dict[str, Any]:
     span = timeseries.PARTITIONED.get(shape.table)
-    times = [getattr(record, span) for record in rows.records] if span else []
+    times = rows.column(span) if span else []
     return {
         "cycle": scope.cycle.cycle_id,
         "sources": list(scope.market_sources if shape.table == MARKET_TABLE else scope.sources),

@@ -12,6 +12,7 @@ from datetime import datetime
 from psycopg2.extras import execute_values
 from sqlalchemy import text
 
+from collector.bars import Bars
 from collector.clock import floor_time
 from collector.coverage import (
     FOUND_BY_SCAN,
@@ -91,6 +92,11 @@ def _stored_opens(cursor: Cursor, batch: Batch, result: WriteResult, number: int
     if result.rejects:  # the database refused some: it knows which ones are there
         cursor.execute(_OPENS, (number, _interval(series), batch.job.since, batch.job.until))
         return [row[0] for row in cursor.fetchall()]
+    if isinstance(batch.records, Bars) and (batch.records.instrument.id, batch.records.interval) == (
+        series.instrument,
+        series.interval,
+    ):
+        return batch.records.open_time
     return [
         record.open_time
         for record in batch.records

@@ -32,19 +32,17 @@ class Expected:
             # Listings are merged batch by batch, everything else at once.
             parts = [rows.of_batch(n) for n in sorted(set(rows.numbers))] if record_type in LISTINGS else [rows]
             for part in parts:
-                ids = self.ids(shape, part.records)
+                ids = self.ids(shape, part)
                 distinct = shape.distinct(part, ids)
-                for key, record in zip(
-                    zip(*shape.keys(distinct.records, ids), strict=True), distinct.records, strict=True
-                ):
+                for key, record in zip(zip(*shape.keys(distinct, ids), strict=True), distinct.records, strict=True):
                     before = stored.get(key)
                     stored[key] = record if before is None else merged(shape, before, record)
 
-    def ids(self, shape: RowShape, records: Sequence[Any]) -> Mapping[int, int]:
+    def ids(self, shape: RowShape, rows: Rows) -> Mapping[int, int]:
         """Return the number of each record's instrument, by the identity of the instrument's object."""
         if not shape.has_instrument:
             return {}
-        objects = {id(record.instrument): record.instrument.id for record in records}
+        objects = {id(item): item.id for item in rows.column("instrument")}
         return {identity: self.numbers.setdefault(name, -1 - len(self.numbers)) for identity, name in objects.items()}
 
     def of(self, record_type: type[Record]) -> Rows:

@@ -29,7 +29,7 @@ def copy_fresh(cursor: Cursor, shape: RowShape, rows: Rows, ids: Mapping[int, in
     if len(rows) < LEAST_ROWS or time not in shape.key:
         return None
     look = _hold_series if shape.table in FINAL else _hold_rows
-    if look(cursor, shape, dict(zip(shape.key, shape.keys(rows.records, ids), strict=True)), time):
+    if look(cursor, shape, dict(zip(shape.key, shape.keys(rows, ids), strict=True)), time):
         return None
     parts = chunks(rows, shape, ids, cycle_id, numbered=False)
     cursor.copy_expert(f"COPY {shape.table} ({', '.join(shape.columns)}) FROM STDIN", Chunks(parts))

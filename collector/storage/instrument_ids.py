@@ -29,7 +29,7 @@ class InstrumentIds:
 
     def of_rows(self, cursor: Cursor, rows: Rows, at: datetime) -> Mapping[int, int]:
         """Return a number per instrument object of the rows, by the object's identity."""
-        objects = {id(record.instrument): record.instrument for record in rows.records}
+        objects = {id(item): item for item in rows.column("instrument")}
         names = {identity: item.id for identity, item in objects.items()}
         numbers = self._of(cursor, {names[identity]: item for identity, item in objects.items()}, at)
         return {identity: numbers[name] for identity, name in names.items()}

@@ -68,7 +68,7 @@ def _insert(cursor: Cursor, statements: _Statements, rows: Rows) -> Counter[int]
 def _revise(cursor: Cursor, statements: _Statements, rows: Rows, *, now: datetime, cause: str | None) -> Counter[int]:
     values: dict[str, Any] = {"now": now, "cause": cause}
     if statements.span:  # as constants, so that the planner looks at no partition but these rows'
-        times = [getattr(record, statements.span) for record in rows.records]
+        times = rows.column(statements.span)
         values |= {"first": min(times), "last": max(times)}
     cursor.execute(statements.revise, values)
     return Counter(dict(cursor.fetchall()))

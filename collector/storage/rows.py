@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from itertools import islice, pairwise
-from operator import itemgetter, lt
+from itertools import islice, pairwise, repeat
+from operator import attrgetter, itemgetter, lt
 from typing import Any
 
 from sqlalchemy import Column, DateTime, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from collector.bars import Bars
 from collector.records import InstrumentListing, OrderBook, Record
 from collector.storage.models import TABLES
 
@@ -34,7 +35,7 @@ class Rows:
     formatting takes.
     """
 
-    records: list[Any]
+    records: list[Any] | Bars
     numbers: list[int]
 
     def __len__(self) -> int:
@@ -42,6 +43,10 @@ class Rows:
 
     def __getitem__(self, part: slice) -> "Rows":
         return Rows(self.records[part], self.numbers[part])
+
+    def column(self, name: str) -> list[Any]:
+        """Return a value of each record, by the name of its field."""
+        return self.records.column(name) if isinstance(self.records, Bars) else [*map(attrgetter(name), self.records)]
 
     def picked(self, order: Iterable[int]) -> "Rows":
         """Return the rows at these positions, in this order."""
@@ -54,7 +59,7 @@ class Rows:
 
     def by_receipt(self) -> "Rows":
         """Return the rows in order of receipt; equals stay as given."""
-        return self.picked(sorted(range(len(self)), key=lambda i: self.records[i].received_at))
+        return self.picked(sorted(range(len(self)), key=self.column("received_at").__getitem__))
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -83,17 +88,25 @@ class RowShape:
     table: str
     key: tuple[str, ...]
     columns: tuple[str, ...]  # as staged, without BATCH
-    keys: Callable[[Sequence[Any], Mapping[int, int]], tuple[list[Any], ...]]  # a list per key column
     lines: Callable[[Rows, Mapping[int, int], int, Moments, Texts], list[str]]  # the columns, then BATCH
     plain_lines: Callable[[Rows, Mapping[int, int], int, Moments, Texts], list[str]]  # the columns alone
     has_instrument: bool
 
+    def keys(self, rows: Rows, ids: Mapping[int, int]) -> tuple[list[Any], ...]:
+        """Return a list for each key column."""
+        return tuple(self._key_column(name, rows, ids) for name in self.key)
+
+    def _key_column(self, name: str, rows: Rows, ids: Mapping[int, int]) -> list[Any]:
+        if name == "instrument_id":
+            return [ids[id(item)] for item in rows.column("instrument")]
+        return [item.id for item in rows.column(name)] if name == "instrument" else rows.column(name)
+
     def distinct(self, rows: Rows, ids: Mapping[int, int]) -> Rows:
         """Return the rows sorted by key, one per key: the one received last, of equals the later one."""
-        keys = self.keys(rows.records, ids)
+        keys = self.keys(rows, ids)
         if all(map(lt, zip(*keys, strict=True), islice(zip(*keys, strict=True), 1, None))):
             return rows  # one series in order of time, the usual back-fill
-        order = sorted(range(len(rows)), key=[record.received_at for record in rows.records].__getitem__)
+        order = sorted(range(len(rows)), key=rows.column("received_at").__getitem__)
         for column in reversed(keys):  # stable, so the first key column decides and receipt comes last
             order.sort(key=column.__getitem__)
         last = [i for i, after in pairwise(order) if any(column[i] != column[after] for column in keys)]
@@ -116,12 +129,11 @@ def _shape(record_type: type[Record]) -> RowShape:
     plain = [column for column in table.columns if column.name in known and not column.identity]
     key = _KEYS.get(record_type) or tuple(column.name for column in table.primary_key.columns)
     scope: dict[str, Any] = {"NULL": NULL, "array": _array, "document": _document, "derived": derived.line}
-    exec(_source(plain, key, bool(derived.columns)), scope)  # noqa: S102 - see the module's docstring
+    exec(_source(plain, bool(derived.columns)), scope)  # noqa: S102 - see the module's docstring
     return RowShape(
         table=table.name,
         key=key,
         columns=tuple(column.name for column in plain) + derived.columns,
-        keys=scope["keys"],
         lines=scope["lines"],
         plain_lines=scope["plain_lines"],
         has_instrument="instrument_id" in key,
@@ -130,15 +142,12 @@ def _shape(record_type: type[Record]) -> RowShape:
 
 _OURS = ("instrument_id", "cycle_id")
 _KEYS: Mapping[type[Record], tuple[str, ...]] = {InstrumentListing: ("instrument",)}  # its table's key is our number
-_KEY_EXPRESSIONS = {"instrument_id": "ids[id(r.instrument)]", "instrument": "r.instrument.id"}
 
 
-def _source(columns: Sequence[Column[Any]], key: Sequence[str], derived: bool) -> str:
+def _source(columns: Sequence[Column[Any]], derived: bool) -> str:
     spelled = "\\t".join(f"{{{_expression(column)}}}" for column in columns)
     tail = "\\t{derived(r)}" if derived else ""
-    keys = ", ".join(f"[{_KEY_EXPRESSIONS.get(name, f'r.{name}')} for r in records]" for name in key)
     return (
-        f"def keys(records, ids):\n    return ({keys},)\n"
         "def lines(rows, ids, cycle_id, moments, texts):\n"
         f"    return [f'{spelled}{tail}\\t{{n}}\\n' for n, r in zip(rows.numbers, rows.records)]\n"
         "def plain_lines(rows, ids, cycle_id, moments, texts):\n"
@@ -194,10 +203,42 @@ def chunks(
     moments, texts, spell = Moments(), Texts(), shape.lines if numbered else shape.plain_lines
     start, count = 0, FIRST_ROWS
     while start < len(rows):
-        lines = spell(rows[start : start + count], ids, cycle_id, moments, texts)
-        chunk = "".join(lines).encode("utf-8", "surrogatepass")
+        part = rows[start : start + count]
+        if isinstance(part.records, Bars):
+            numbers = part.numbers if numbered else None
+            text = _bar_lines(part.records, numbers, shape, ids, cycle_id)
+        else:
+            text = "".join(spell(part, ids, cycle_id, moments, texts))
+        chunk = text.encode("utf-8", "surrogatepass")
         yield chunk
-        start, count = start + count, min(max(CHUNK_BYTES * len(lines) // len(chunk), 1), CHUNK_ROWS)
+        start, count = start + count, min(max(CHUNK_BYTES * len(part) // len(chunk), 1), CHUNK_ROWS)
+
+
+def _bar_lines(
+    bars: Bars, numbers: Sequence[int] | None, shape: RowShape, ids: Mapping[int, int], cycle_id: int
+) -> str:
+    """Return the lines of bars, put together of whole columns of text."""
+    opened = [moment.isoformat() for moment in bars.open_time]
+    texts: dict[str, Iterable[str]] = {
+        "instrument_id": repeat(str(ids[id(bars.instrument)])),
+        "cycle_id": repeat(str(cycle_id)),
+        "source": repeat(bars.source.translate(_ESCAPES)),
+        "interval": repeat(str(bars.interval)),
+        "open_time": opened,
+        "observed_at": _ends(bars, opened),
+        "received_at": map(Moments().__getitem__, bars.received_at),
+    }
+    columns = [texts[name] if name in texts else map(str, bars.column(name)) for name in shape.columns]
+    columns += [] if numbers is None else [map(str, numbers)]
+    return "\n".join([*map("\t".join, zip(*columns, strict=False)), ""])  # strict would mind those without an end
+
+
+def _ends(bars: Bars, opened: Sequence[str]) -> Iterator[str]:
+    """Yield the text of each bar's end: that of the next start, where the next bar follows at once."""
+    width, times = bars.interval.width, bars.open_time
+    for moment, after, text in zip(times, times[1:], opened[1:], strict=False):
+        yield text if after - moment == width else (moment + width).isoformat()
+    yield (times[-1] + width).isoformat()
 
 
 # --------------------------------------------------------------------------- order books

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, groupby
-from operator import attrgetter
 
 from sqlalchemy import Connection
 
+from collector.bars import Bars, joined
 from collector.errors import StorageRejected
 from collector.records import Batch, Candle, Record, Reject, RejectReason, WriteResult
 from collector.storage import timeseries
@@ -24,15 +24,31 @@ Groups = dict[type[Record], Rows]
 
 def grouped(batches: Sequence[Batch]) -> Groups:
     """Return the rows to store by record type, each with the number of its batch. A forming candle is no row."""
-    groups: defaultdict[type[Record], Rows] = defaultdict(lambda: Rows([], []))
+    bars = _in_columns(batches)
+    if bars is not None:
+        return {Candle: bars}
+    records: defaultdict[type[Record], list[Record]] = defaultdict(list)
+    numbers: defaultdict[type[Record], list[int]] = defaultdict(list)
     for number, batch in enumerate(batches):
         for record_type, run in groupby(batch.records, key=type):
-            records = [record for record in run if not (isinstance(record, Candle) and not record.closed)]
-            if records:
-                groups[record_type].records.extend(records)
-                groups[record_type].numbers.extend([number] * len(records))
+            found = [record for record in run if not (isinstance(record, Candle) and not record.closed)]
+            if found:
+                records[record_type] += found
+                numbers[record_type] += [number] * len(found)
     # Listings first: they say more about a new instrument than its first price does.
-    return dict(sorted(groups.items(), key=lambda item: item[0] not in LISTINGS))
+    ordered = sorted(records, key=lambda record_type: record_type not in LISTINGS)
+    return {record_type: Rows(records[record_type], numbers[record_type]) for record_type in ordered}
+
+
+def _in_columns(batches: Sequence[Batch]) -> Rows | None:
+    """Return all rows of the batches by columns, the oldest first; None where they are not bars of one series."""
+    filled = [(number, batch.records) for number, batch in enumerate(batches) if batch.records]
+    parts = [(number, bars) for number, bars in filled if isinstance(bars, Bars)]
+    parts.sort(key=lambda part: part[1].open_time[0])  # the newest stretch of a back-fill is fetched first
+    bars = joined([bars for _, bars in parts])
+    if len(parts) < len(filled) or not isinstance(bars, Bars):
+        return None
+    return Rows(bars, [number for number, part in parts for _ in range(len(part))])
 
 
 def months_needed(groups: Groups) -> dict[str, set[timeseries.Month]]:
@@ -42,7 +58,7 @@ def months_needed(groups: Groups) -> dict[str, set[timeseries.Month]]:
         table = shape_of(record_type).table
         column = timeseries.PARTITIONED.get(table)
         if column is not None:
-            needed[table] = {timeseries.month_of(moment) for moment in set(map(attrgetter(column), rows.records))}
+            needed[table] = {timeseries.month_of(moment) for moment in set(rows.column(column))}
     return needed
 
 

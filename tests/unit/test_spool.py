@@ -14,7 +14,7 @@ import tempfile
 import types
 import typing
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -477,8 +477,9 @@ def anything(hint):
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:
         return st.one_of(*map(anything, inner))
-    if origin is tuple:
-        return st.lists(anything(inner[0]), max_size=3).map(tuple) if ... in inner else st.tuples(*map(anything, inner))
+    if origin in (tuple, Sequence):
+        many = origin is Sequence or ... in inner
+        return st.lists(anything(inner[0]), max_size=3).map(tuple) if many else st.tuples(*map(anything, inner))
     if origin is Mapping:
         return st.dictionaries(*map(anything, inner), max_size=3)
     if is_dataclass(hint):
