@@ -60,9 +60,10 @@ def to_decimal(value: Any, path: str) -> Decimal:
 
 def to_decimals(values: Sequence[Any]) -> list[Decimal] | None:
     """Return a column of numbers in text as Decimals; None where one is anything else. Half the cost of one by one."""
-    if set(map(type, values)) != {str} or not _are_numbers("\n".join([*values, ""])):
+    if set(map(type, values)) != {str}:
         return None
-    return list(map(Decimal, values))
+    lines = "\n".join([*values, ""])
+    return list(map(Decimal, values)) if _are_numbers(lines) and lines.count("\n") == len(values) else None
 
 
 def to_optional_decimal(value: Any, path: str) -> Decimal | None:
@@ -173,6 +174,17 @@ def rows(value: Any, width: int, path: str = "$") -> Iterator[tuple[str, list[An
         if len(row) < width:
             raise PayloadError(f"expected at least {width} columns, got {len(row)}", f"{path}[{index}]")
         yield f"{path}[{index}]", row
+
+
+def pairs(value: Any, path: str = "$") -> list[tuple[Decimal, Decimal]]:
+    """Return the first two columns of positional rows, as of the levels of a book: (price, size)."""
+    table = to_list(value, path)
+    if set(map(type, table)) == {list} and min(map(len, table)) > 1:
+        firsts, seconds = to_decimals([row[0] for row in table]), to_decimals([row[1] for row in table])
+        if firsts is not None and seconds is not None:
+            return list(zip(firsts, seconds, strict=True))
+    found = rows(table, 2, path)
+    return [(to_decimal(row[0], f"{place}[0]"), to_decimal(row[1], f"{place}[1]")) for place, row in found]
 
 
 def describe(value: Any) -> str:

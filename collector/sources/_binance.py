@@ -19,6 +19,7 @@ from collector.parsing import (
     Fields,
     decode_json,
     objects,
+    pairs,
     rows,
     to_decimal,
     to_decimals,
@@ -255,8 +256,7 @@ def parse_book(payload: Payload, source: str, *, time_key: str | None) -> list[R
 
 
 def _levels(fields: Fields, side: str, most: int | None) -> tuple[tuple[Decimal, Decimal], ...]:
-    found = rows(fields.list(side)[:most], 2, fields.at(side))
-    return tuple((to_decimal(price, path), to_decimal(size, path)) for path, (price, size, *_) in found)
+    return tuple(pairs(fields.list(side)[:most], fields.at(side)))
 
 
 def symbol_of(instrument: Instrument) -> dict[str, str | int]:

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from itertools import islice
 from typing import Any, ClassVar
 
 from collector.clock import to_millis
@@ -30,7 +29,17 @@ from collector.errors import (
     VenueError,
     VenueUnreachable,
 )
-from collector.parsing import Fields, decode_json, rows, to_decimal, to_integer, to_list, to_object, to_seconds_time
+from collector.parsing import (
+    Fields,
+    decode_json,
+    pairs,
+    rows,
+    to_decimal,
+    to_integer,
+    to_list,
+    to_object,
+    to_seconds_time,
+)
 from collector.records import (
     Answer,
     Candle,
@@ -58,7 +67,7 @@ MINUTES = {interval: interval.width // timedelta(minutes=1) for interval in INTE
 MOST_LEVELS = 500
 MOST_DECIMALS = 40
 CODES = {"XBT": "BTC", "XDG": "DOGE"}  # the venue's own codes of what everybody else calls otherwise
-COLUMNS, LEVEL_COLUMNS = 8, 2
+COLUMNS = 8
 GOOD_START = re.compile(rb'\s*\{\s*"error"\s*:\s*\[\s*\]')
 OK, REDIRECTION, TOO_MANY, SERVER_SIDE = 200, 300, 429, 500
 DENIED = frozenset({401, 403, 451})
@@ -223,8 +232,7 @@ def parse_order_books(payload: Payload) -> list[Record | Reject]:
 
 
 def _levels(fields: Fields, side: str, most: int | None) -> tuple[tuple[Decimal, Decimal], ...]:
-    found = rows(fields.list(side), LEVEL_COLUMNS, fields.at(side))
-    return tuple((to_decimal(row[0], path), to_decimal(row[1], path)) for path, row in islice(found, most))
+    return tuple(pairs(fields.list(side)[:most], fields.at(side)))
 
 
 def parse_candles(payload: Payload) -> list[Record | Reject]:

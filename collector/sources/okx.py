@@ -26,7 +26,7 @@ from typing import Any, ClassVar
 
 from collector.clock import bar_count, floor_time
 from collector.errors import PayloadError
-from collector.parsing import Fields, hours, objects, rows, to_decimal
+from collector.parsing import Fields, hours, objects, pairs, rows
 from collector.records import (
     Answer,
     Candle,
@@ -317,10 +317,8 @@ def _order_book(origin: Payload, row: Fields, instrument: Instrument) -> OrderBo
 
 def _levels(row: Fields, side: str, instrument: Instrument) -> tuple[tuple[Decimal, Decimal], ...]:
     """Unpack `[price, contracts, "0", orders]`; the last two are dead or not ours."""
-    return tuple(
-        (to_decimal(level[0], f"{path}[0]"), to_decimal(level[1], f"{path}[1]") * instrument.contract_size)
-        for path, level in rows(row.require(side), 2, row.at(side))
-    )
+    found = pairs(row.require(side), row.at(side))
+    return tuple((price, contracts * instrument.contract_size) for price, contracts in found)
 
 
 def parse_funding(origin: Payload) -> Sequence[Item]:

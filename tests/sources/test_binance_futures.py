@@ -415,7 +415,7 @@ def test_an_empty_list_is_an_answer_without_records(dataset):
         (Dataset.OPEN_INTEREST, b"[]", "$"),
         (Dataset.ORDER_BOOKS, b'{"lastUpdateId":1,"E":2,"bids":[],"asks":[]}', "$.T"),
         (Dataset.ORDER_BOOKS, b'{"lastUpdateId":1,"T":2,"bids":[["1"]],"asks":[]}', "$.bids[0]"),
-        (Dataset.ORDER_BOOKS, b'{"lastUpdateId":1,"T":2,"bids":[["1","NaN"]],"asks":[]}', "$.bids[0]"),
+        (Dataset.ORDER_BOOKS, b'{"lastUpdateId":1,"T":2,"bids":[["1","NaN"]],"asks":[]}', "$.bids[0][1]"),
         (Dataset.CANDLES, b'{"rows":[]}', "$"),
         (Dataset.CANDLES, b'[[1772452620000,"1","1","1","1"]]', "$[0]"),
         (Dataset.FUNDING, b'{"status":"OK"}', "$"),

@@ -124,6 +124,7 @@ def test_a_bar_of_another_width_is_rejected_and_the_others_stay(place):
         (4, None),
         (5, True),
         (7, "12 50"),
+        (7, "12\n50"),
         (8, None),
         (8, 1.5),
         (8, True),

@@ -4,11 +4,23 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collector.errors import PayloadError
-from collector.parsing import Fields, decode_json, objects, rows, to_decimal, to_integer, to_iso_time, to_millis_time
+from collector.parsing import (
+    Fields,
+    decode_json,
+    objects,
+    pairs,
+    rows,
+    to_decimal,
+    to_decimals,
+    to_integer,
+    to_integers,
+    to_iso_time,
+    to_millis_time,
+)
 
 
 def test_fractions_keep_every_digit_of_the_text():
@@ -74,6 +86,56 @@ def test_a_short_row_is_named_by_its_path():
 def test_an_integer_is_an_integer(value):
     with pytest.raises(PayloadError):
         to_integer(value, "$")
+
+
+NUMBERS = st.one_of(
+    st.decimals(allow_nan=False, allow_infinity=False).map(str),
+    st.integers(-(10**30), 10**30).map(str),
+    st.sampled_from(["1.", "0.10", "9.04e-07", "1E5", "-0"]),
+)
+
+
+ODD = st.text(max_size=6) | st.sampled_from(["NaN", "1_000", "1\n2", "1\n", "", None, 1, 2.5, True])
+
+
+@given(st.lists(NUMBERS | ODD, min_size=1))
+@example(["1\n2"])
+def test_a_column_of_numbers_is_what_they_are_one_by_one_or_nothing(values):
+    try:
+        expected = [to_decimal(value, "$") for value in values if isinstance(value, str)]
+    except PayloadError:
+        expected = None
+    if expected is None or len(expected) < len(values):
+        assert to_decimals(values) is None
+    else:
+        assert [number.as_tuple() for number in to_decimals(values)] == [number.as_tuple() for number in expected]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [((1, -2, 0), [1, -2, 0]), ((1, True), None), (("1",), None), ((1, 10**24), None), ((1, -(10**24)), None)],
+)
+def test_a_column_of_integers_holds_nothing_else(values, found):
+    assert to_integers(values) == found
+
+
+def test_levels_are_pairs_of_numbers_whatever_else_a_row_has():
+    assert pairs([["100.10", "2", "0", 7], ["99", "1e1", "0", 9]]) == [
+        (Decimal("100.10"), Decimal(2)),
+        (Decimal(99), Decimal(10)),
+    ]
+    assert pairs([["1", "2"], [3, "4"]]) == [(Decimal(1), Decimal(2)), (Decimal(3), Decimal(4))]
+    assert pairs([]) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [([["1", "2"], ["1"]], "$[1]"), ([["1", "2"], ["1", "x"]], "$[1][1]"), ([["1", "2"], {}], "$[1]"), ({}, "$")],
+)
+def test_levels_of_another_shape_are_a_payload_error_with_its_path(value, path):
+    with pytest.raises(PayloadError) as failure:
+        pairs(value)
+    assert str(failure.value).endswith(f"at {path}") or f"{path}:" in str(failure.value)
 
 
 def test_milliseconds_are_read_from_numbers_and_text():
