@@ -46,25 +46,9 @@ def write_jobs(cursor: Cursor, cycle_id: int, batches: Sequence[Batch], results:
     """Store a ledger row per batch, rejects included in the count, and return the job ids in the same order."""
     names = [fingerprint(batch.job) for batch in batches]
     newest = dict(zip(names, zip(batches, results, strict=True), strict=True))
-    found = execute_values(
-        cursor,
-        """
-        INSERT INTO jobs (cycle_id, fingerprint, source, dataset, subject, instruments, assets, interval, since, until,
-                          row_limit, stands_for, state, error, rows_written, rows_unchanged, rejects, started_at,
-                          finished_at)
-        VALUES %s
-        ON CONFLICT (cycle_id, fingerprint) DO UPDATE SET
-            state = EXCLUDED.state, error = EXCLUDED.error, rejects = EXCLUDED.rejects,
-            rows_written = greatest(jobs.rows_written, EXCLUDED.rows_written),
-            rows_unchanged = EXCLUDED.rows_unchanged,
-            started_at = EXCLUDED.started_at, finished_at = EXCLUDED.finished_at
-        RETURNING fingerprint::text, job_id, xmax <> 0
-        """,
-        [(cycle_id, name, *_job_row(batch, result)) for name, (batch, result) in newest.items()],
-        template=f"(%s, %s::uuid, {', '.join(['%s'] * 17)})",
-        page_size=500,
-        fetch=True,
-    )
+    rows = [_job_row(name, batch, result) for name, (batch, result) in newest.items()]
+    cursor.execute(_STORE_JOBS, (cycle_id, json.dumps(rows)))
+    found = cursor.fetchall()
     ids = {name.replace("-", ""): job_id for name, job_id, _ in found}
     again = [job_id for _, job_id, was_there in found if was_there]
     if again:
@@ -73,27 +57,51 @@ def write_jobs(cursor: Cursor, cycle_id: int, batches: Sequence[Batch], results:
     return [ids[name] for name in names]
 
 
-def _job_row(batch: Batch, result: WriteResult) -> tuple[Any, ...]:
+# As one JSON document: the driver takes five times as long to spell the rows as its parameters.
+_STORE_JOBS = """
+    INSERT INTO jobs (
+        cycle_id, fingerprint, source, dataset, subject, instruments, assets, interval, since, until, row_limit,
+        stands_for, state, error, rows_written, rows_unchanged, rejects, started_at, finished_at)
+    SELECT %s, told.*
+    FROM json_to_recordset(%s) AS told(
+        fingerprint uuid, source text, dataset text, subject text, instruments text[], assets text[], interval text,
+        since timestamptz, until timestamptz, row_limit integer, stands_for text, state text, error text,
+        rows_written integer, rows_unchanged integer, rejects integer, started_at timestamptz, finished_at timestamptz)
+    ON CONFLICT (cycle_id, fingerprint) DO UPDATE SET
+        state = EXCLUDED.state, error = EXCLUDED.error, rejects = EXCLUDED.rejects,
+        rows_written = greatest(jobs.rows_written, EXCLUDED.rows_written),
+        rows_unchanged = EXCLUDED.rows_unchanged,
+        started_at = EXCLUDED.started_at, finished_at = EXCLUDED.finished_at
+    RETURNING fingerprint::text, job_id, xmax <> 0
+"""
+
+
+def _job_row(name: str, batch: Batch, result: WriteResult) -> dict[str, Any]:
     job = batch.job
-    return (
-        job.source,
-        str(job.dataset),
-        job.subject,
-        [item.id for item in job.instruments],
-        list(job.assets),
-        None if job.interval is None else str(job.interval),
-        job.since,
-        job.until,
-        job.limit,
-        None if job.stands_for is None else job.stands_for.id,
-        batch.state,
-        clean(batch.error),
-        sum(result.written.values()),
-        result.unchanged,
-        len(batch.rejects) + len(result.rejects),
-        batch.started_at,
-        batch.finished_at,
-    )
+    return {
+        "fingerprint": name,
+        "source": job.source,
+        "dataset": job.dataset,
+        "subject": job.subject,
+        "instruments": [item.id for item in job.instruments],
+        "assets": job.assets,
+        "interval": job.interval,
+        "since": _moment(job.since),
+        "until": _moment(job.until),
+        "row_limit": job.limit,
+        "stands_for": None if job.stands_for is None else job.stands_for.id,
+        "state": batch.state,
+        "error": clean(batch.error),
+        "rows_written": sum(result.written.values()),
+        "rows_unchanged": result.unchanged,
+        "rejects": len(batch.rejects) + len(result.rejects),
+        "started_at": _moment(batch.started_at),
+        "finished_at": _moment(batch.finished_at),
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def write_rejects(cursor: Cursor, at: datetime, job_ids: Sequence[int], rejects: Sequence[Sequence[Reject]]) -> None:
