@@ -136,12 +136,16 @@ class Series:
         """Return the points of whole UTC days (counted from 1970); up to three days come from memory."""
         if days > _REMEMBERED_DAYS:
             return self._compute(contract, first_day, days)
-        missing = [day for day in range(first_day, first_day + days) if (contract.key, day) not in self._days]
+        found: dict[int, Points] = {}
+        for day in range(first_day, first_day + days):
+            known = self._days.get((contract.key, day))
+            if known is not None:
+                self._days.move_to_end((contract.key, day))
+                found[day] = known
+        missing = [day for day in range(first_day, first_day + days) if day not in found]
         if missing:
-            self._remember(contract, missing[0], missing[-1] - missing[0] + 1)
-        parts = [self._days[contract.key, first_day + step] for step in range(days)]
-        for step in range(days):
-            self._days.move_to_end((contract.key, first_day + step))
+            found |= self._remember(contract, missing[0], missing[-1] - missing[0] + 1)
+        parts = [found[first_day + step] for step in range(days)]
         if len(parts) == 1:
             return parts[0]
         return Points(
@@ -150,14 +154,17 @@ class Series:
             np.concatenate([p.taken for p in parts], axis=1),
         )
 
-    def _remember(self, contract: Contract, first_day: int, days: int) -> None:
+    def _remember(self, contract: Contract, first_day: int, days: int) -> dict[int, Points]:
+        """Keep the points of some days, the oldest ones of others make room; return them by day."""
         full = self._compute(contract, first_day, days)
+        made: dict[int, Points] = {}
         for step in range(days):
             day = slice(step * _DAY_MINUTES, (step + 1) * _DAY_MINUTES)
             small = [array[:, day].astype(np.int32) for array in (full.ticks, full.lots, full.taken)]
-            self._days[contract.key, first_day + step] = Points(*small)
+            made[first_day + step] = self._days[contract.key, first_day + step] = Points(*small)
         while len(self._days) > _CACHED_DAYS:
             self._days.popitem(last=False)
+        return made
 
     def _compute(self, contract: Contract, first_day: int, days: int) -> Points:
         """Build the points of consecutive days in one go (about 0.1 ms a day when many are asked)."""

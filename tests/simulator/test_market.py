@@ -359,3 +359,16 @@ def test_a_big_universe_has_the_promised_number_of_contracts() -> None:
 def test_an_impossible_number_of_assets_is_refused(assets: int) -> None:
     with pytest.raises(ValueError, match=r"45\.\.600"):
         Market(assets=assets)
+
+
+def test_days_that_make_room_for_others_are_computed_again(monkeypatch):
+    """Over midnight a window needs two days; the older one may be the very one that the newer one pushes out."""
+    across, evening = (MIDNIGHT - 10 * MINUTE, MIDNIGHT + 10 * MINUTE), (MIDNIGHT - 20 * MINUTE, MIDNIGHT)
+    expected = Market(seed=7, assets=60).candles(BINANCE, "BTCUSDT", "1m", *across)
+    assert len(expected) == 20
+    monkeypatch.setattr("collector.simulator.series._CACHED_DAYS", 2)
+    small = Market(seed=7, assets=60)
+    small.candles(BINANCE, "BTCUSDT", "1m", *evening)
+    small.candles(BINANCE, "ETHUSDT", "1m", *evening)
+    assert small.candles(BINANCE, "BTCUSDT", "1m", *across) == expected
+    assert small.candles(BINANCE, "BTCUSDT", "1m", *across) == expected
