@@ -26,6 +26,7 @@ from collector.storage.writer import AssetStanding, InstrumentStanding, Writer
 
 MINUTE = timedelta(minutes=1)
 BARS = 1000  # of bitcoin, as many as an answer has
+AHEAD = 60  # minutes that the measuring may take: the newest closed bar is there at each moment
 OTHERS = 100  # series that share the crowd
 OTHER_CANDLES = """
     INSERT INTO candles (source, observed_at, received_at, cycle_id, instrument_id, interval, open_time,
@@ -61,7 +62,7 @@ def fill(database: Database, now: datetime) -> int:
         )
         rows += [listing(owners[symbol], now), ticker(owners[symbol], Decimal(100 * rank), now)]
     last = now.replace(second=0, microsecond=0)
-    rows += [bar(owners["BTC"], last - n * MINUTE) for n in range(1, BARS + 61)]
+    rows += [bar(owners["BTC"], last - n * MINUTE, now) for n in range(-AHEAD, BARS + 61)]
     writer.write(cycle, [Batch(job=Job(source="coingecko", dataset=Dataset.MARKETS), records=tuple(rows))])
     standings = [
         AssetStanding(asset_id=known[0], rank=rank, followed=True) for rank, known in enumerate(WELL_KNOWN.values(), 1)
@@ -117,12 +118,12 @@ def ticker(owner: Instrument, price: Decimal, now: datetime) -> Ticker:
     )
 
 
-def bar(owner: Instrument, at: datetime) -> Candle:
+def bar(owner: Instrument, at: datetime, now: datetime) -> Candle:
     price = Decimal(f"{60_000 + at.minute}.{at.hour:02d}")
     return Candle(
         source="okx",
-        observed_at=at + MINUTE,
-        received_at=at + MINUTE,
+        observed_at=min(at + MINUTE, now),
+        received_at=min(at + MINUTE, now),
         instrument=owner,
         interval=Interval.M1,
         open_time=at,

@@ -1,9 +1,13 @@
-"""What a person asked of a benchmark."""
+"""What a person asked of a benchmark, and the kind of error that says why it cannot be had."""
 
 from dataclasses import dataclass
 from typing import TypeVar
 
 Number = TypeVar("Number", int, float)
+
+
+class CannotMeasure(Exception):
+    """There is no figure; the text says why, and what to do, and a person is told no more than that."""
 
 
 @dataclass(frozen=True, slots=True)

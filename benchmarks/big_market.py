@@ -30,7 +30,9 @@ def main() -> None:
 def big_simulator(assets: int) -> Iterator[SimulatorProcess]:
     """Lend a simulator with so many assets in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.big_market", str(assets)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, process_group=0
+    ) as process:
         try:
             assert process.stdout is not None
             yield SimulatorProcess(json.loads(process.stdout.readline()))

@@ -3,17 +3,17 @@
 Read are books of 50 levels, open interest, mark prices, funding rates, 24-hour tickers and the newest 1m candles. The
 bound is what the limits alone force on the requests that the collector made. ccxt makes the same reads with its own
 throttler. Each side has a simulator of its own, so that neither uses up the other's limits, and starts with empty
-windows. The collector stores everything and computes the indicators; ccxt only reads. The answer: as many instruments
-of every kind, and the same closed bars.
+windows. The collector stores everything and computes the indicators; ccxt only reads. The answer: the same calls,
+values of the same instruments as near as the minutes between leave them, and equal closed bars of each.
 """
 
 from contextlib import ExitStack
 
 from benchmarks import market
+from benchmarks.agreement import Agreement
 from benchmarks.asked import Asked
 from benchmarks.harness import OURS, Comparison, Outcome, Reach, Side
 from benchmarks.scratch import SimulatorProcess, simulator
-from benchmarks.sides import reads
 
 CCXT = "ccxt async"
 LATENCY_MS = 80
@@ -41,7 +41,7 @@ def measure(asked: Asked) -> Outcome:
             phases={"limited": f"{COINS} coins, {each['binance_futures']} + {each['okx']} perpetuals"},
             rounds=asked.times(3),
             warm_ups=0,
-            agree=reads.agree,
+            agree=Agreement(),
         ).measure()
     bound = part.of(OURS).over(part.of(OURS, "forced_s"))
     faster, weight = part.ratio(CCXT, OURS), part.ratio(OURS, CCXT, "weight")
@@ -75,7 +75,6 @@ def _ours(simulated: SimulatorProcess, universe: market.Universe, *, patient: bo
         "addresses": simulated.addresses,
         "limits": True,
         "patient": patient,
-        "hurried": not patient,
         "history": HISTORY,
         "universe": universe.settings,
         "latency_s": LATENCY_MS / 1000,

@@ -8,6 +8,7 @@ the median of its rounds with the lowest and the highest; a ratio is taken withi
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import defaultdict
@@ -22,13 +23,21 @@ from typing import Any
 import psutil
 
 from benchmarks import peers
+from benchmarks.asked import CannotMeasure
+from benchmarks.scratch import work_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "ours"
+CLOSE_S = 60.0  # for a side to close by itself; its own server is the slowest to end
+LEAVE_S = 10.0  # for a side that is told to leave its work
 
 
-class Disagreement(Exception):
+class Disagreement(CannotMeasure):
     """The sides did not produce the same answer, so their times say nothing."""
+
+
+class SideEnded(CannotMeasure):
+    """A side ended before it had answered; what it wrote to standard error has been passed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,7 @@ class Outcome:
     configurations: Mapping[str, str]
     notes: Sequence[str] = ()
     method: str = ""
+    beside: Sequence[tuple[str, Spread, str]] = ()  # text, figure and unit of what is shown and not judged
 
     def part(self, key: str) -> Part:
         """Return a part by its key."""
@@ -181,30 +191,58 @@ class _Process:
         self._name = name
         self._process = process
         self._log = log
+        self._busy = False
 
     def ask(self, what: str, phase: str) -> Any:
         """Send a command and return what the side says."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": what, "phase": phase}) + "\n")
-        self._process.stdin.flush()
-        return self.heard()
+        return self.say({"do": what, "phase": phase})
 
-    def heard(self) -> Any:
-        """Return the next line of the side; what it wrote to standard error when there is none."""
+    def say(self, message: Mapping[str, Any]) -> Any:
+        """Send a line and return the next line of the side; raises SideEnded when there is none."""
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._busy = True
+        with suppress(BrokenPipeError):  # then there is no answer either
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
         line = self._process.stdout.readline()
+        self._busy = False
         if not line:
-            self._process.wait()
-            self._log.seek(0)
-            raise RuntimeError(f"side {self._name} ended: {self._log.read()[-4000:].decode(errors='replace')}")
+            raise self._ended()
         return json.loads(line)
+
+    def _ended(self) -> SideEnded:
+        code = self._process.wait()
+        self._log.seek(0)
+        text = self._log.read()[-4000:].decode(errors="replace").strip()
+        print(text, file=sys.stderr, flush=True)
+        return SideEnded(f"side {self._name} ended ({code}): {text.splitlines()[-1] if text else 'without a word'}")
+
+    def end(self) -> None:
+        """Let a side give back what it holds: the end of its commands is its word to close.
+
+        A side in the midst of work is told to leave it. Whatever of it still runs then is killed; its own server ends
+        with it.
+        """
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has ended by itself
+            self._process.stdin.close()
+        if self._busy:
+            self._process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(LEAVE_S if self._busy else CLOSE_S)
+        with suppress(ProcessLookupError):  # the usual case: it and its children have ended
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
 
 @contextmanager
 def _process(side: Side) -> Iterator[_Process]:
+    """Lend a side. Its temporary files are in a folder that goes with it, however it ends."""
     python = str(peers.python()) if side.peer else sys.executable
     own = {key: value for key, value in os.environ.items() if not key.startswith("COLLECTOR_")}
     with (
+        work_folder("side-") as folder,
         TemporaryFile() as log,
         subprocess.Popen(
             [python, "-W", "ignore", "-m", "benchmarks.side", side.module],
@@ -213,29 +251,16 @@ def _process(side: Side) -> Iterator[_Process]:
             stderr=log,
             text=True,
             cwd=ROOT,
-            env={**own, "PYTHONPATH": str(ROOT)},
+            env={**own, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
+            process_group=0,  # Ctrl+C is for the harness, which ends the sides
         ) as process,
     ):
+        lent = _Process(side.name, process, log)
         try:
-            assert process.stdin is not None
-            process.stdin.write(json.dumps(side.work) + "\n")
-            process.stdin.flush()
-            lent = _Process(side.name, process, log)
-            lent.heard()
+            lent.say(side.work)
             yield lent
         finally:
-            _end(process)
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Let a side give back what it holds: the end of its commands is its word to close."""
-    assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it has ended by itself
-        process.stdin.close()
-    try:
-        process.wait(60)
-    except subprocess.TimeoutExpired:
-        process.kill()
+            lent.end()
 
 
 def tree_cpu_s(pid: int | None) -> float:

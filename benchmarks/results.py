@@ -1,7 +1,8 @@
 """What the benchmarks found, kept: results.json for programs and documents, RESULTS.md for people.
 
 Each benchmark replaces its own part and leaves the others, so one can be measured again alone. What a part held before
-is kept beside it when `keep` is asked for, and then both are shown. Documents quote a figure by a comment with its name
+is kept beside it when `keep` is asked for, and then both are shown; the first that was kept stays, so that a row that
+fell short at its first run shows what it came from. Documents quote a figure by a comment with its name
 (see README.md); `value_of` finds what the name stands for.
 """
 
@@ -69,7 +70,7 @@ def _git(*words: str) -> str:
     return found.stdout.strip()
 
 
-def as_json(outcome: Outcome, *, command: str, load: float) -> dict[str, Any]:
+def as_json(outcome: Outcome, *, command: str, load: float, took_s: float, with_peers: bool) -> dict[str, Any]:
     """Return the part of results.json that belongs to one benchmark."""
     return {
         "title": outcome.title,
@@ -78,8 +79,9 @@ def as_json(outcome: Outcome, *, command: str, load: float) -> dict[str, Any]:
         "command": command,
         "measured_at": SystemClock().now().isoformat(timespec="minutes"),
         "load_before": round(load, 2),
+        "took_s": round(took_s),
         "machine": machine(),
-        "versions": versions(with_peers=peers.FOLDER.exists()),
+        "versions": versions(with_peers=with_peers),
         "notes": list(outcome.notes),
         **figures_of(outcome),
     }
@@ -129,15 +131,19 @@ def load(folder: Path = HERE) -> dict[str, Any]:
 
 
 def store(parts: Mapping[str, Mapping[str, Any]], folder: Path = HERE, *, keep: bool = False) -> None:
-    """Replace the results of these benchmarks and write both files; with `keep` the old ones stay as "before"."""
+    """Replace the results of these benchmarks and write both files; with `keep` the old ones stay as "before".
+
+    What is "before" already is not replaced. Files are replaced whole: an interruption leaves the old or the new ones.
+    """
     found = load(folder)
     for name, part in parts.items():
         old = found.get(name, {})
-        before = {key: value for key, value in old.items() if key != "before"} if keep else old.get("before")
+        before = old.get("before") or (old if keep else None)
         found[name] = {**part, **({"before": before} if before else {})}
     found = {name: found[name] for name in sorted(found)}
-    (folder / JSON).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(found), encoding="utf-8")
+    for name, text in ((JSON, json.dumps(found, indent=1) + "\n"), (MARKDOWN, markdown(found))):
+        (folder / f".{name}.new").write_text(text, encoding="utf-8")
+        (folder / f".{name}.new").replace(folder / name)
 
 
 def value_of(found: Mapping[str, Any], name: str) -> float | None:
@@ -192,10 +198,13 @@ def _overview(found: Mapping[str, Any]) -> list[str]:
 def _chapter(name: str, part: Mapping[str, Any]) -> list[str]:
     where, packages = part["machine"], part["versions"]
     lines = [f"## {part['title']} (`{name}`)", "", part["work"], ""]
-    lines += [f"- Command: `{part['command']}`, {part['measured_at']}, load before {part['load_before']}"]
+    lines += [f"- Command: {_run(part)}"]
     memory = f"{where['cores']} cores, {where['memory_gb']} GB"
     lines += [f"- Machine: {where['processor']}, {memory}, {where['system']}, Python {where['python']}"]
     lines += [f"- Versions, {side}: {_listed(names)}" for side, names in packages.items()]
+    if before := part.get("before"):
+        lines += [f"- Before: {_run(before)}"]
+        lines += [f"- Versions before, {side}: {_listed(names)}" for side, names in before["versions"].items()]
     lines += [f"- Method: {part['method']}"] if part["method"] else []
     lines += [f"- Side `{side}`: {text}" for side, text in part["configurations"].items()]
     lines += [f"- {note}" for note in part["notes"]]
@@ -203,8 +212,18 @@ def _chapter(name: str, part: Mapping[str, Any]) -> list[str]:
         lines += ["", f"{phase['text']} (`{key}`)", "", *_table(phase["figures"])]
         earlier = part.get("before", {}).get("parts", {}).get(key)
         if earlier:
-            lines += ["", f"Before, {part['before']['measured_at']}:", "", *_table(earlier["figures"])]
+            lines += ["", f"Before, {_when(part['before'])}:", "", *_table(earlier["figures"])]
     return [*lines, ""]
+
+
+def _run(part: Mapping[str, Any]) -> str:
+    took = f", took {part['took_s']} s" if "took_s" in part else ""
+    return f"`{part['command']}`, {part['measured_at']}, load before {part['load_before']}{took}"
+
+
+def _when(part: Mapping[str, Any]) -> str:
+    commit = part["versions"].get("ours", {}).get("commit")
+    return f"{part['measured_at']}{f', commit {commit}' if commit else ''}"
 
 
 def _table(figures: Mapping[str, Mapping[str, Any]]) -> list[str]:

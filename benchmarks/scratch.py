@@ -1,17 +1,28 @@
-"""What the benchmarks share: a simulator in a process of its own, settings for a scratch folder, a table of ratios."""
+"""What the benchmarks share: work folders, a simulator in a process of its own, settings for it, a table of ratios."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from benchmarks.asked import CannotMeasure
+from collector.clock import SystemClock
+
+CLOCK = SystemClock()
 ROOT = Path(__file__).resolve().parent.parent
+RUN = "bench-run-"
+REMOVALS = 50  # tries, ten seconds together: a server that ends still writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +77,75 @@ def clean_up_when_told_to_stop() -> None:
 
 
 @contextmanager
+def work_folder(prefix: str) -> Iterator[Path]:
+    """Lend a temporary folder that is removed even while a process that is about to end writes there."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        CLOCK.sleep(0.2)
+    print(f"benchmarks: {folder} could not be removed", file=sys.stderr)
+
+
+@contextmanager
+def run_folder() -> Iterator[None]:
+    """Put the temporary files of a whole run, and of all that it starts, into one folder that goes with it."""
+    before = os.environ.get("TMPDIR")
+    with work_folder(RUN) as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
+            os.environ.pop("TMPDIR")
+            os.environ |= {"TMPDIR": before} if before is not None else {}
+
+
+def abandon() -> None:
+    """Kill all that this process has started, and remove the folder of the run: its end waits for something.
+
+    A database server of this process ends with it.
+    """
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    if tempfile.tempdir is not None and Path(tempfile.tempdir).name.startswith(RUN):
+        _remove(Path(tempfile.tempdir))
+
+
+def end(process: "subprocess.Popen[Any]", seconds: float = 30.0) -> None:
+    """End a program of ours by its own way; kill it when that takes longer."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
 def simulator(*, assets: int, latency_ms: int, limits: bool = True) -> Iterator[SimulatorProcess]:
     """Lend a simulator that ends with us."""
     command = [sys.executable, str(ROOT / "main.py"), "simulate", "--port", "0", "--json", "--attached"]
     command += ["--assets", str(assets), "--latency-ms", str(latency_ms), *([] if limits else ["--no-limits"])]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+    ) as process:
         try:
             assert process.stdout is not None
-            yield SimulatorProcess(json.loads(process.stdout.readline()))
+            if not (line := process.stdout.readline()):
+                raise CannotMeasure("the simulated providers did not start")
+            yield SimulatorProcess(json.loads(line))
         finally:
-            process.terminate()
-            process.wait(30)
+            end(process)
 
 
 def scratch_tree(folder: Path, addresses: Mapping[str, str]) -> dict[str, Any]:

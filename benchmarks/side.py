@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from benchmarks.launch import programs_kb
+
 MEGABYTE = 1e6
 PROFILE = "BENCH_PROFILE"  # folder for a cProfile of each side and phase (its main thread), the last round stays
 
@@ -44,15 +46,16 @@ def cpu_s() -> float:
 
 
 def forget_peak() -> None:
-    """Let the highest resident size start anew from the present one."""
+    """Let the highest resident size start anew from the present one, and forget the programs that have run."""
+    programs_kb.clear()
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak_mb() -> float:
-    """Return the highest resident size since `forget_peak`, or that of the largest child that has ended if larger."""
+    """Return the highest resident size since `forget_peak`, or that of the largest program run since if larger."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     own = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
-    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024 / MEGABYTE
+    return max([own, *programs_kb]) * 1024 / MEGABYTE
 
 
 def measured(side: Side, phase: str) -> dict[str, float]:

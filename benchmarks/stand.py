@@ -1,14 +1,13 @@
 """What the rows stand on: a PostgreSQL server of their own, and simulated providers, in temporary folders."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import psycopg2
 from sqlalchemy import URL, make_url
 
+from benchmarks.scratch import work_folder
 from collector.clock import SystemClock
 from collector.storage.database import Database
 from collector.storage.embedded import EmbeddedPostgres
@@ -36,10 +35,10 @@ class Server:
 def server() -> Iterator[Server]:
     """Lend a server in a temporary folder."""
     with (
-        tempfile.TemporaryDirectory(prefix="bench-pg-") as folder,
-        EmbeddedPostgres(Path(folder) / "postgres", clock=SystemClock()) as embedded,
+        work_folder("bench-pg-") as folder,
+        EmbeddedPostgres(folder / "postgres", clock=SystemClock()) as embedded,
     ):
-        (told,) = Path(folder).rglob("postmaster.pid")
+        (told,) = folder.rglob("postmaster.pid")
         pid = int(told.read_text(encoding="utf-8").split("\n", 1)[0])
         yield Server(make_url(embedded.url), pid)
 

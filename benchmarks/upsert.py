@@ -2,14 +2,16 @@
 
 The limit is measured with a million rows, the peers with 100 000 in a second comparison, in which the collector takes
 part again: a peer that takes minutes for a million would leave no time for rounds. Each side has a database of its own
-on one server; all write 10 000 rows a transaction. The answer is what a fresh look at the table finds.
+on one server; all write 10 000 rows a transaction. The answer is what a fresh look at the table finds, in every column
+that a side stores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from benchmarks import stand
 from benchmarks.asked import Asked
-from benchmarks.harness import OURS, Comparison, Outcome, Part, Reach, Side, Spread
+from benchmarks.harness import OURS, Comparison, Disagreement, Outcome, Part, Reach, Side, Spread
 
 BARE, CRYPTOFEED, ALCHEMY = "bare COPY and merge", "cryptofeed", "SQLAlchemy"
 PANDAS, PANDAS_COPY = "pandas to_sql", "pandas to_sql by COPY"
@@ -37,7 +39,24 @@ CONFIGURATIONS = {
         "psycopg2 (pages of 1 000, the default), updating only rows that differ; a plain table with the natural key"
     ),
 }
+# Every column is compared: of all sides what the least of them stores, beside that what each stores.
+STORED = {BARE: {"shared", "volumes", "origin"}, CRYPTOFEED: {"shared"}}
+STORED |= {OURS: STORED[BARE], **{name: {"shared", "volumes"} for name in (PANDAS, PANDAS_COPY, ALCHEMY)}}
 PHASES = {"new": "new rows into an empty table", "repeated": "the same rows again"}
+
+
+def agree(phase: str, answers: Mapping[str, Any]) -> None:
+    """Raise Disagreement unless every side holds each row that it was handed once, with equal values in its columns."""
+    wanted: dict[str, tuple[str, str]] = {}
+    for side, answer in answers.items():
+        if not answer["handed"] == answer["rows"] == answer["keys"] > 0:
+            raise Disagreement(f"{phase}: {side} was handed {answer['handed']} rows, and holds {answer['rows']}")
+        if {*answer["digests"]} != STORED[side]:
+            raise Disagreement(f"{phase}: {side} tells of {[*answer['digests']]} instead of {sorted(STORED[side])}")
+        for group, digest in answer["digests"].items():
+            first, other = wanted.setdefault(group, (side, digest))
+            if digest != other:
+                raise Disagreement(f"{phase}: {side} and {first} hold different values ({group})")
 
 
 def measure(asked: Asked) -> Outcome:
@@ -49,6 +68,7 @@ def measure(asked: Asked) -> Outcome:
             phases=PHASES,
             rounds=asked.times(3),
             warm_ups=asked.size(1, 0),
+            agree=agree,
             server_pid=server.pid,
         ).measure()
     with stand.server() as server:
@@ -63,6 +83,7 @@ def measure(asked: Asked) -> Outcome:
             phases={f"{key}_peers": text for key, text in PHASES.items()},
             rounds=asked.times(3),
             warm_ups=0,
+            agree=agree,
             server_pid=server.pid,
         ).measure()
     parts = [_with_rates(part) for part in (*limit, *compared)]

@@ -6,7 +6,6 @@ for everything but Binance's short intervals. Its throttler is off, as every lim
 
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.launch import program
 from benchmarks.sides.year import UNTIL, since, told
 
 NUMBERS = ("open", "high", "low", "close", "volume")
@@ -77,10 +77,7 @@ class Freqtrade:
 
     @staticmethod
     def _program(*words: str) -> None:
-        command = [str(Path(sys.executable).with_name("freqtrade")), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(words)}: {done.stderr[-2000:]}")
+        program(str(Path(sys.executable).with_name("freqtrade")), *words)
 
 
 def open_side(work: Mapping[str, Any]) -> Freqtrade:

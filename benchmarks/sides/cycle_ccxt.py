@@ -21,7 +21,7 @@ import pandas as pd
 from sqlalchemy import create_engine, make_url
 
 from benchmarks.sides.copied import copied
-from benchmarks.sides.reads import BARS_ASKED, Bar, told
+from benchmarks.sides.reads import BARS_ASKED, EACH, Bar, Values, book, told
 
 LEVELS = 50
 VENUES = ("binance_futures", "okx")
@@ -31,8 +31,7 @@ def configuration(venue: str, work: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of an exchange: the simulator's address, only its perpetuals, the throttler as asked."""
     address = work["addresses"][venue]
     urls = {"fapiPublic": f"{address}/fapi/v1"} if venue == "binance_futures" else {"rest": address}
-    kind = "linear" if venue == "binance_futures" else "swap"
-    options = {"fetchMarkets": {"types": [kind]}}
+    options = {"fetchMarkets": {"types": ["linear" if venue == "binance_futures" else "swap"]}}
     return {"enableRateLimit": work["limits"], "urls": {"api": urls}, "options": options}
 
 
@@ -67,6 +66,15 @@ def each_calls(venue: str, symbol: str) -> list[tuple[str, list[Any]]]:
     return calls if venue == "okx" else [*calls, ("fetch_open_interest", [symbol])]
 
 
+KINDS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "fetch_tickers": {"tickers": ["last"]},
+    "fetch_mark_prices": {"marks": ["markPrice"]},
+    "fetch_open_interest": {"open_interest": ["openInterestAmount"]},
+    "fetch_open_interests": {"open_interest": ["openInterestAmount"]},
+    "fetch_funding_rates": {"funding": ["fundingTimestamp", "fundingRate"], "marks": ["markPrice"]},
+}
+
+
 class Answers:
     """What came, by venue: (method, symbol or None, answer)."""
 
@@ -83,6 +91,7 @@ class Ccxt:
         self.work = work
         self.symbols: dict[str, list[str]] = {}
         self.ids: dict[str, dict[str, str]] = {}
+        self.units: dict[str, float] = {}
         self.answers = Answers()
         self.rows = 0
         self.before: Mapping[str, Any] = {}
@@ -95,6 +104,7 @@ class Ccxt:
         wanted = set(self.work["symbols"][venue])
         self.ids[venue] = {symbol: market["id"] for symbol, market in markets.items() if market["id"] in wanted}
         self.symbols[venue] = list(self.ids[venue])
+        self.units |= {symbol: markets[symbol]["contractSize"] for symbol in self.ids[venue]}
         assert len(self.symbols[venue]) == len(wanted), (venue, len(self.symbols[venue]), len(wanted))
 
     def prepare(self, _phase: str) -> None:
@@ -130,7 +140,7 @@ class Ccxt:
             "rows": self.rows,
             **{f"{venue}_s": seconds for venue, seconds in self.answers.took_s.items()},
         }
-        return told(counts(self.answers, self.symbols), bars(self.answers, self.ids), facts)
+        return told(values_of(self.answers, self.ids, self.units), bars(self.answers, self.ids), facts, requests)
 
     def close(self) -> None:
         if self.engine is not None:
@@ -206,27 +216,32 @@ class Async(Ccxt):
 # --------------------------------------------------------------------------- what came
 
 
-def counts(answers: Answers, symbols: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return how many of the wanted instruments each kind was read for."""
-    found = dict.fromkeys(("books", "marks", "open_interest", "funding"), 0)
+def values_of(answers: Answers, ids: Mapping[str, Mapping[str, str]], units: Mapping[str, float]) -> Values:
+    """Return what was read of the wanted instruments, in the collector's units.
+
+    `units` are the base units of a contract by symbol: OKX tells sizes and open interest in contracts.
+    """
+    values: dict[str, dict[str, list[float]]] = {kind: {} for kind in EACH}
     for venue, parts in answers.found.items():
-        wanted = set(symbols[venue])
+        names = {symbol: f"{venue} {own}" for symbol, own in ids[venue].items()}
+        unit = units if venue == "okx" else dict.fromkeys(names, 1.0)
         for name, symbol, answer in parts:
             if name == "fetch_order_book":
-                found["books"] += bool(answer["bids"] and answer["asks"])
-            elif name == "fetch_open_interest":
-                found["open_interest"] += answer["openInterestAmount"] is not None
-            elif symbol is None:
-                own = {key: value for key, value in answer.items() if key in wanted}
-                if name == "fetch_open_interests":
-                    found["open_interest"] += len(own)
-                elif name == "fetch_mark_prices":
-                    found["marks"] += sum(value["markPrice"] is not None for value in own.values())
-                elif name == "fetch_funding_rates":
-                    found["funding"] += sum(value["fundingRate"] is not None for value in own.values())
-                    if venue == "binance_futures":
-                        found["marks"] += sum(value["markPrice"] is not None for value in own.values())
-    return found
+                values["books"][names[symbol]] = book(answer["bids"], answer["asks"], unit[symbol])
+                continue
+            each = {symbol: answer} if symbol is not None else answer
+            for kind, keys in KINDS.get(name, {}).items():
+                for own in each.keys() & names.keys():
+                    found = [each[own][key] for key in keys]
+                    if None not in found:
+                        base = unit[own] if kind == "open_interest" else 1
+                        values[kind][names[own]] = [base * float(value) for value in found]
+    for found in values["funding"].values():
+        found[0] /= 1000
+    coins, whole = answers.coins
+    values["coins"] = {coin["id"]: [coin["current_price"]] for coin in coins if coin["current_price"]}
+    values["market"] = {"all": [whole["data"]["total_market_cap"]["usd"]]}
+    return values
 
 
 def bars(answers: Answers, ids: Mapping[str, Mapping[str, str]]) -> list[Bar]:
@@ -272,9 +287,8 @@ def weight_of(requests: Mapping[str, int]) -> int:
     return sum(WEIGHTS.get(call.partition(" /fapi/v1/")[2], 1) * count for call, count in requests.items())
 
 
-def state(work: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(f"{work['addresses']['okx'].rpartition('/')[0]}/_simulator/state")
-    return found
+def state(work: Mapping[str, Any]) -> Any:
+    return read_json(f"{work['addresses']['okx'].rpartition('/')[0]}/_simulator/state")
 
 
 def read_json(url: str) -> Any:

@@ -7,7 +7,6 @@ whole cycle, stored, with indicators.
 import queue
 import tempfile
 import urllib.request
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
@@ -17,45 +16,27 @@ from typing import Any
 from sqlalchemy import text
 
 from benchmarks import market
-from benchmarks.sides.reads import Bar, told
+from benchmarks.sides.cycle_told import read, stored
+from benchmarks.sides.reads import Bar, Values, told
 from collector.clock import SystemClock, floor_time
 from collector.log import set_up_logging, tear_down_logging
 from collector.providers import build_source, close_source
-from collector.records import (
-    Batch,
-    Candle,
-    CycleReport,
-    CycleState,
-    Dataset,
-    FundingForecast,
-    Instrument,
-    Interval,
-    Job,
-    MarkPrice,
-    OpenInterest,
-    OrderBook,
-    Record,
-)
+from collector.records import Batch, CycleReport, CycleState, Dataset, Instrument, Interval, Job
 from collector.wiring import open_collecting
 from collector.worker import Run, Tally, Worker
 
 CLOCK = SystemClock()
 QUIET_S = 76  # a minute and the quarter by which slow answers can lengthen a window: then every window is empty
 MINUTE_MARGIN_S = 3  # into a minute, so that the candle before it has settled
-BARS = """
-    SELECT i.venue, i.venue_symbol, extract(epoch FROM c.open_time)::bigint, c.open::float8, c.high::float8,
-        c.low::float8, c.close::float8, c.volume::float8
-    FROM candles c JOIN instruments i USING (instrument_id)
-    WHERE c.interval = '1m' AND c.open_time > now() - interval '15 minutes'
-"""
-READ = """
-    SELECT dataset, count(DISTINCT instrument_id) FROM (
-        SELECT 'books' AS dataset, instrument_id FROM order_books WHERE cycle_id = :cycle
-        UNION ALL SELECT 'marks', instrument_id FROM mark_prices WHERE cycle_id = :cycle
-        UNION ALL SELECT 'open_interest', instrument_id FROM open_interest WHERE cycle_id = :cycle
-        UNION ALL SELECT 'funding', instrument_id FROM funding_forecasts WHERE cycle_id = :cycle
-    ) AS found JOIN instruments USING (instrument_id) WHERE followed GROUP BY dataset
-"""
+LATEST_START_S = 50  # into a minute: a cycle that starts later may meet the next candle
+# A minute that is taken back: what a cycle of that minute adds, and would not add again.
+FORGET = (
+    "DELETE FROM candles WHERE interval = '1m' AND open_time >= :cut",
+    "DELETE FROM indicators WHERE interval = '1m' AND open_time >= :cut",
+    "UPDATE coverage SET until = :cut WHERE dataset = 'candles' AND interval = '1m' AND until > :cut",
+    "DELETE FROM market_snapshots WHERE cycle_id = :cycle",
+    "DELETE FROM global_snapshots WHERE cycle_id = :cycle",
+)
 EACH = (Dataset.ORDER_BOOKS, Dataset.CANDLES)
 
 
@@ -83,16 +64,26 @@ class Ours:
         self.quiet_at = CLOCK.monotonic() + QUIET_S
 
     def prepare(self, phase: str) -> None:
-        """Wait until candles of a new minute are due, and where asked for until nothing of the last cycle counts."""
-        if phase != "reads" and not self.work.get("hurried"):
+        """Bring about that candles of a minute are due, and where asked for that nothing of the last cycle counts."""
+        if phase != "reads":
             now = CLOCK.now().timestamp()
             ready = now + (max(0.0, self.quiet_at - CLOCK.monotonic()) if self.work.get("patient") else 0.0)
-            ready = max(ready, self.report.started_at.timestamp() // 60 * 60 + 60 + MINUTE_MARGIN_S)
-            start = -(-(ready - MINUTE_MARGIN_S) // 60) * 60 + MINUTE_MARGIN_S if self.work.get("patient") else ready
-            CLOCK.sleep(max(0.0, start - now))
+            second = (ready - MINUTE_MARGIN_S) % 60
+            late = second > (0 if self.work.get("patient") else LATEST_START_S)
+            CLOCK.sleep(ready - now + (60 - second if late else 0.0))
+            self._forget_minute()
         warm_up(self.work["addresses"])
         self.batches = []
         self.before = market.state(self.work["addresses"])
+
+    def _forget_minute(self) -> None:
+        """Take back the newest closed minute where the last cycle has it already, so that no round waits for one."""
+        values = {"cut": floor_time(CLOCK.now(), Interval.M1) - Interval.M1.width, "cycle": self.report.cycle_id}
+        with self.collecting.database.transaction() as connection:
+            for statement in FORGET:
+                connection.execute(text(statement), values)
+        with self.collecting.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM candles, indicators, coverage, market_snapshots, global_snapshots")
 
     def run(self, phase: str) -> None:
         if phase == "reads":
@@ -103,20 +94,17 @@ class Ours:
 
     def answer(self, phase: str) -> dict[str, Any]:
         if phase == "reads":
-            return self._told(*read(self.batches), rows=0)
+            values, bars = read(self.batches)
+            return self._told(values, bars, None, rows=0)
         self._must_be_ok()
         rows = sum(sum(part.rows.values()) for part in self.report.sources) + self.report.indicator_rows
         with self.collecting.database.reading() as connection:
-            counts = {
-                str(name): int(count) for name, count in connection.execute(text(READ), {"cycle": self.report.cycle_id})
-            }
-            bars: Sequence[Any] = connection.execute(text(BARS)).all()
-        return self._told(counts, bars, rows=rows)
+            return self._told(*stored(connection, self.report.cycle_id), rows=rows)
 
     def close(self) -> None:
         self.stack.close()
 
-    def _told(self, counts: Mapping[str, int], bars: Iterable[Any], *, rows: int) -> dict[str, Any]:
+    def _told(self, values: Values, bars: Sequence[Bar], fresh: Sequence[str] | None, *, rows: int) -> dict[str, Any]:
         state = market.state(self.work["addresses"])
         requests = {
             call: count - self.before["requests"].get(call, 0)
@@ -134,7 +122,7 @@ class Ours:
                 f"{part.source}_s": part.duration_s for part in self.report.sources if part.source in market.VENUES
             }
             facts["forced_s"] = market.forced_s(requests, self.work["latency_s"])
-        return told(counts, (tuple(bar) for bar in bars), facts)
+        return told(values, bars, facts, requests, fresh)
 
     def _must_be_ok(self) -> None:
         if self.report.state is not CycleState.OK:
@@ -179,37 +167,6 @@ def jobs_of(instruments: Mapping[str, Sequence[Instrument]]) -> Iterable[Job]:
                     until=until if candles else None,
                     limit=market.LEVELS if dataset is Dataset.ORDER_BOOKS else None,
                 )
-
-
-KINDS: Mapping[str, type[OrderBook | MarkPrice | OpenInterest | FundingForecast]] = {
-    "books": OrderBook,
-    "marks": MarkPrice,
-    "open_interest": OpenInterest,
-    "funding": FundingForecast,
-}
-
-
-def read(batches: Sequence[Batch]) -> tuple[dict[str, int], list[Bar]]:
-    """Return how many instruments each dataset was read for, and the closed bars."""
-    failed = [batch.error for batch in batches if batch.state != "ok"]
-    if failed:
-        raise RuntimeError(f"{len(failed)} jobs failed, the first: {failed[0]}")
-    records: list[Record] = [record for batch in batches for record in batch.records]
-    seen = {
-        (kind, record.instrument.id)
-        for kind, wanted in KINDS.items()
-        for record in records
-        if isinstance(record, wanted)
-    }
-    bars = [_bar(record) for record in records if isinstance(record, Candle) and record.closed]
-    return dict(Counter(kind for kind, _ in seen)), bars
-
-
-def _bar(candle: Candle) -> Bar:
-    item, opened = candle.instrument, int(candle.open_time.timestamp())
-    numbers = (candle.open, candle.high, candle.low, candle.close, candle.volume or 0)
-    first, second, third, fourth, fifth = map(float, numbers)
-    return item.venue, item.venue_symbol, opened, first, second, third, fourth, fifth
 
 
 def warm_up(addresses: Mapping[str, str]) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.sides.made_bars import WIDTH, newest, series, told
-from collector.indicators.compute import LEVEL_COLUMNS, Bars, Series, compute_many
-from collector.indicators.stretch import Columns
+from collector.indicators.compute import Bars, Series, compute_many
 
 
 class Ours:
-    """`compute_many` over all series: of a whole history what is shared is copied, of one bar that bar alone."""
+    """`compute_many` over all series; of each is kept what the service keeps."""
 
     def __init__(self, work: Mapping[str, Any]) -> None:
         self.bars = int(work["bars"])
@@ -21,18 +20,12 @@ class Ours:
 
     def run(self, phase: str) -> None:
         first = self.bars - newest(phase, self.bars)
-        self.found = [_kept(one.columns, first) for one in compute_many(self.series)]
+        self.found = [one.kept(first) for one in compute_many(self.series)]
 
     def answer(self, phase: str) -> dict[str, Any]:
         return told(self.found, newest(phase, self.bars))
 
     def close(self) -> None: ...
-
-
-def _kept(columns: Columns, first: int) -> Columns:
-    if first:
-        return {name: values[first:].copy() for name, values in columns.items()}
-    return {**columns, **{name: columns[name].copy() for name in LEVEL_COLUMNS}}
 
 
 def open_side(work: Mapping[str, Any]) -> Ours:

@@ -6,8 +6,7 @@ from typing import Any
 import talib
 
 from benchmarks.sides.made_bars import Bars, newest, series, told
-
-SWING = 100  # bars over which the collector looks for a swing
+from benchmarks.sides.made_levels import SWING
 
 
 def columns(bars: Bars) -> dict[str, Any]:

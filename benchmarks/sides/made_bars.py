@@ -1,5 +1,6 @@
-"""Made-up bars of many series, and the values that sides with different libraries must agree on; numpy only."""
+"""Made-up bars of many series, and what is told of the columns that a side made of them; numpy only."""
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,28 +9,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 WIDTH = 3600
-# What every library has. Levels, pivots and swings are the collector's own and bare has calls for the swings only.
-NAMES = [
-    "rsi_14",
-    "macd",
-    "macd_signal",
-    "macd_hist",
-    "sma_20",
-    "sma_50",
-    "sma_200",
-    "ema_12",
-    "ema_26",
-    "ema_50",
-    "ema_200",
-    "bb_upper",
-    "bb_middle",
-    "bb_lower",
-    "atr_14",
-    "adx_14",
-    "stoch_k",
-    "stoch_d",
-    "obv",
-]
+TAIL = 100  # of the newest bars: there averages that start elsewhere are nearly the same
 
 
 class Bars(NamedTuple):
@@ -64,6 +44,32 @@ def newest(phase: str, bars: int) -> int:
 
 
 def told(values: Sequence[Mapping[str, Any]], kept: int) -> dict[str, Any]:
-    """Return the answer of a side: the newest value of every series by name, and how many values there were."""
-    last = {name: [float(one[name][-1]) for one in values] for name in NAMES if name in values[0]}
-    return {"same": {"kept": kept, "last": last}, "facts": {"values": len(values) * len(values[0]) * kept}}
+    """Return the answer of a side: every column of every series, each as `summed`; `kept` are the newest bars to tell.
+
+    Raises ValueError when the series have not the same columns.
+    """
+    names = list(values[0])
+    if any(list(one) != names for one in values):
+        raise ValueError("the series have not the same columns")
+    columns = {name: summed([one[name][-kept:] for one in values]) for name in names}
+    return {"same": {"columns": columns}, "facts": {"values": len(values) * len(names) * kept}}
+
+
+def summed(column: Sequence[Any]) -> dict[str, list[float]]:
+    """Return what stands for a column of all series: bars, where values are missing, sums with a weight for each bar.
+
+    A wrong value anywhere changes a sum. `size` is the typical amount of a value, by which sums are compared. Raises
+    ValueError when the series have not as many bars.
+    """
+    found = np.array(column, dtype=float)
+    missing = np.isnan(found)
+    whole = np.random.default_rng(7).uniform(0.5, 1.5, found.shape[1]) * np.where(missing, 0.0, found)
+    summed = {
+        "whole": whole.mean(axis=1),
+        "tail": whole[:, -TAIL:].mean(axis=1),
+        "last": whole[:, -1],
+        "size": np.abs(whole).sum(axis=1) / np.maximum(1, (~missing).sum(axis=1)),
+        "missing_tail": missing[:, -TAIL:].sum(axis=1),
+    }
+    gaps = [zlib.crc32(row.tobytes()) for row in missing]
+    return {**{name: values.tolist() for name, values in summed.items()}, "missing": gaps, "bars": [found.shape[1]]}

@@ -3,7 +3,7 @@
 Rows come series after series, each in order of time, over two weeks, with digits like those of a venue.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -49,10 +49,26 @@ def rows(count: int) -> Iterator[Row]:
         )
 
 
+SHARED = (
+    "trim_scale(open)",
+    "trim_scale(high)",
+    "trim_scale(low)",
+    "trim_scale(close)",
+    "trim_scale(volume)",
+    "trades",
+)
+VOLUMES = ("trim_scale(quote_volume)", "trim_scale(taker_buy_volume)")
+ORIGIN = (
+    "source",
+    "interval",
+    "cycle_id",
+    "extract(epoch FROM observed_at)::bigint",
+    "extract(epoch FROM received_at)::bigint",
+)
+# What a side stores, by group of columns; a digest of each is compared. NULL is not left out: it has a place.
+GROUPS = {"shared": SHARED, "volumes": VOLUMES, "origin": ORIGIN}
 DIGEST = """
-    SELECT count(*), sum(hashtextextended(concat_ws('|', symbol, extract(epoch FROM open_time)::bigint,
-        trim_scale(open), trim_scale(high), trim_scale(low), trim_scale(close), trim_scale(volume), trades), 0)),
-        count(*) FILTER (WHERE written >= %s)
+    SELECT count(*), count(DISTINCT (symbol, open_time)), count(*) FILTER (WHERE written >= %s), {}
     FROM ({}) AS stored
 """
 
@@ -66,14 +82,23 @@ def transaction(connection: Any) -> int:
     return number
 
 
-def told(connection: Any, stored: str, since: int, counted: int) -> dict[str, Any]:
+def told(connection: Any, stored: str, since: int, counted: int, groups: Sequence[str]) -> dict[str, Any]:
     """Return the answer of a side: what its table holds, and how many rows transactions after `since` left.
 
-    `stored` selects symbol, open_time, open, high, low, close, volume, trades and written (the number of the
-    transaction that wrote the row). `counted` are the rows that were handed over.
+    `stored` selects symbol, open_time, the columns of `groups` (names of GROUPS), and written, the number of the
+    transaction that wrote the row. `counted` are the rows that were handed over.
     """
+    digests = ", ".join(map(digest, groups))
     with connection.cursor() as cursor:
-        cursor.execute(DIGEST.format(stored), (since,))
-        ((count, digest, written),) = cursor.fetchall()
+        cursor.execute(DIGEST.format(digests, stored), (since,))
+        ((count, different, written, *found),) = cursor.fetchall()
     connection.commit()
-    return {"same": {"rows": count, "digest": str(digest)}, "facts": {"rows": counted, "rows_written": written}}
+    same: dict[str, Any] = {"handed": counted, "rows": count, "keys": different}
+    same["digests"] = dict(zip(groups, map(str, found), strict=True))
+    return {"same": same, "facts": {"rows": counted, "rows_written": written}}
+
+
+def digest(group: str) -> str:
+    """Return the expression for the digest of a group of columns, with the key of each row."""
+    columns = ", ".join(f"coalesce(({column})::text, '-')" for column in GROUPS[group])
+    return f"sum(hashtextextended(concat_ws('|', symbol, extract(epoch FROM open_time)::bigint, {columns}), 0))"

@@ -1,36 +1,53 @@
-"""What a cycle's reads must have brought, whoever made them; only the standard library."""
+"""What the sides tell of a cycle's reads, whoever made them; only the standard library."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 BARS_ASKED = 10  # of each series, by those who hold none: enough that both sides hold some of the same minutes
+EACH = ("books", "marks", "tickers", "open_interest", "funding")  # what is read of every instrument, besides candles
+# The collector keeps lists of instruments of its own, ccxt loaded its markets before: neither is work of a cycle.
+LISTINGS = ("/fapi/v1/exchangeInfo", "/api/v5/public/instruments")
 
 Bar = tuple[str, str, int, float, float, float, float, float]  # venue, symbol, open time in s, prices, volume
+Values = Mapping[str, Mapping[str, Sequence[float]]]  # kind -> "venue symbol" or name -> values
 
 
-def told(counts: Mapping[str, int], bars: Iterable[Bar], facts: Mapping[str, float]) -> dict[str, Any]:
-    """Return the answer of a side: how many of each were read, and a digest of all closed bars of each minute."""
-    by_minute: dict[int, list[str]] = defaultdict(list)
+def book(bids: Sequence[Sequence[Any]], asks: Sequence[Sequence[Any]], unit: float = 1) -> list[float]:
+    """Return what is compared of a book: levels, best and last prices, and sizes, of which one is `unit` base units.
+
+    Levels that are out of order are no book.
+    """
+    for side, sign in ((bids, -1), (asks, 1)):
+        if not side or any(sign * (after[0] - level[0]) <= 0 for level, after in pairwise(side)):
+            return []
+    ends = [float(level[0]) for level in (bids[0], asks[0], bids[-1], asks[-1])]
+    return [len(bids), len(asks), *ends, *(unit * float(sum(level[1] for level in side)) for side in (bids, asks))]
+
+
+def told(
+    values: Values,
+    bars: Iterable[Bar],
+    facts: Mapping[str, float],
+    requests: Mapping[str, int],
+    fresh: Iterable[str] | None = None,
+) -> dict[str, Any]:
+    """Return the answer of a side: values, closed bars by series and minute, and the requests by "venue path".
+
+    `fresh` are the series of which this cycle brought bars ("venue symbol"); None: those of `bars`.
+    """
+    series: dict[str, dict[str, str]] = {}
     for venue, symbol, opened, *numbers in bars:
-        by_minute[opened].append(f"{venue} {symbol} {' '.join(map(repr, numbers))}")
-    digests = {
-        str(minute): f"{len(lines)} {hashlib.sha256(chr(10).join(sorted(lines)).encode()).hexdigest()[:16]}"
-        for minute, lines in sorted(by_minute.items())[-2 * BARS_ASKED :]
+        digest = hashlib.sha256(" ".join(map(repr, map(float, numbers))).encode()).hexdigest()
+        series.setdefault(f"{venue} {symbol}", {})[str(opened)] = digest[:12]
+    candles = sorted(series if fresh is None else fresh)
+    same = {
+        "counts": {**{kind: len(values.get(kind, {})) for kind in EACH}, "candles": len(candles)},
+        "values": {kind: {name: list(found) for name, found in part.items()} for kind, part in values.items()},
+        "candles": candles,
+        "bars": series,
+        "requests": {call: count for call, count in requests.items() if count and not call.endswith(LISTINGS)},
+        "refused": facts["refused"],
     }
-    return {"same": {"counts": dict(counts), "minutes": digests}, "facts": dict(facts)}
-
-
-def agree(phase: str, answers: Mapping[str, Any]) -> None:
-    """Raise ValueError unless all sides read as many of everything, and have the same bars of a minute all have."""
-    (first, wanted), *others = answers.items()
-    for name, found in others:
-        if found["counts"] != wanted["counts"]:
-            raise ValueError(f"{phase}: {first} read {wanted['counts']}, {name} {found['counts']}")
-        common = sorted(set(wanted["minutes"]) & set(found["minutes"]))
-        # At the ends of what was read some series have a bar more or less; in between all have all.
-        whole = [minute for minute in common if wanted["minutes"][minute] == found["minutes"][minute]]
-        most = max((int(found["minutes"][minute].split()[0]) for minute in common), default=0)
-        if not any(int(found["minutes"][minute].split()[0]) == most for minute in whole):
-            raise ValueError(f"{phase}: no minute of which {first} and {name} have the same bars: {wanted}, {found}")
+    return {"same": same, "facts": dict(facts)}

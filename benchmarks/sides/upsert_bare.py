@@ -29,22 +29,28 @@ def upsert() -> str:
 
 
 class Bare(Stored):
-    """COPY and merge of 10 000 rows at a time, one transaction each."""
+    """COPY and merge of 10 000 rows at a time, one transaction each.
+
+    The numbers of the instruments are known beforehand, as they are to the collector's writer.
+    """
+
+    def __init__(self, work: Mapping[str, Any]) -> None:
+        super().__init__(work)
+        self.ids = {row.instrument.id: row.instrument_id for row in Reader(self.database).load_instruments()}
 
     def run(self, _phase: str) -> None:
-        ids = {row.instrument.id: row.instrument_id for row in Reader(self.database).load_instruments()}
         moments: dict[datetime, str] = {}
         cursor = self.looking.cursor()
         cursor.execute(f"CREATE TEMP TABLE bare ON COMMIT DELETE ROWS AS SELECT {COLUMNS} FROM candles WITH NO DATA")
         self.looking.commit()
         for lot in lots(self.records):
-            numbers = {key: ids[owner.id] for key, owner in {id(c.instrument): c.instrument for c in lot}.items()}
+            numbers = {key: self.ids[owner.id] for key, owner in {id(c.instrument): c.instrument for c in lot}.items()}
             for c in lot:
                 for moment in (c.observed_at, c.received_at, c.open_time):
                     if moment not in moments:
                         moments[moment] = moment.isoformat()
             lines = [
-                f"{c.source}\t{moments[c.observed_at]}\t{moments[c.received_at]}\t1\t{numbers[id(c.instrument)]}\t"
+                f"{c.source}\t{moments[c.observed_at]}\t{moments[c.received_at]}\t{self.cycle}\t{numbers[id(c.instrument)]}\t"
                 f"{c.interval}\t{moments[c.open_time]}\t{c.open!s}\t{c.high!s}\t{c.low!s}\t{c.close!s}\t{c.volume!s}\t"
                 f"{c.quote_volume!s}\t{c.trades}\t{c.taker_buy_volume!s}\n"
                 for c in lot

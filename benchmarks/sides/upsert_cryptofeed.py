@@ -31,6 +31,7 @@ class Cryptofeed(Peer):
             xmin::text::bigint AS written
         FROM candles
     """
+    groups = ("shared",)
 
     def __init__(self, work: Mapping[str, Any]) -> None:
         super().__init__(work)

@@ -8,15 +8,14 @@ from typing import Any
 import psycopg2
 from sqlalchemy import make_url, text
 
-from benchmarks.sides.made_candles import BARS, LOT, START, WIDTH, Row, rows, told, transaction
+from benchmarks.sides.made_candles import BARS, GROUPS, LOT, START, WIDTH, Row, rows, told, transaction
 from collector.clock import SystemClock
 from collector.records import Batch, Candle, Dataset, Instrument, Interval, Job, Kind
 from collector.storage.database import Database
 from collector.storage.writer import Writer
 
 STORED = """
-    SELECT i.venue_symbol AS symbol, c.open_time, c.open, c.high, c.low, c.close, c.volume, c.trades,
-        c.xmin::text::bigint AS written
+    SELECT i.venue_symbol AS symbol, c.*, c.xmin::text::bigint AS written
     FROM candles c JOIN instruments i USING (instrument_id)
 """
 
@@ -90,7 +89,7 @@ class Stored:
         self.since = transaction(self.looking)
 
     def answer(self, _phase: str) -> dict[str, Any]:
-        return told(self.looking, STORED, self.since, len(self.records))
+        return told(self.looking, STORED, self.since, len(self.records), list(GROUPS))
 
     def close(self) -> None:
         self.looking.close()

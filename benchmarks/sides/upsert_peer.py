@@ -22,6 +22,7 @@ class Peer:
     """Base of the sides that store in a table of their own."""
 
     table, stored = TABLE, STORED
+    groups: tuple[str, ...] = ("shared", "volumes")
 
     def __init__(self, work: Mapping[str, Any]) -> None:
         self.url = make_url(work["url"]).set(drivername="postgresql")
@@ -37,7 +38,7 @@ class Peer:
         self.since = transaction(self.looking)
 
     def answer(self, _phase: str) -> dict[str, Any]:
-        return told(self.looking, self.stored, self.since, self.count)
+        return told(self.looking, self.stored, self.since, self.count, self.groups)
 
     def close(self) -> None:
         self.looking.close()

@@ -3,6 +3,10 @@
 A quoted number is followed by a comment with the name of its figure, `1.14 <!-- bench: upsert.bare_new -->`: the name
 as in benchmarks/README.md. The number is the last one before the comment on its line; it must be the median, rounded
 to as many decimals as the text gives (and to as many leading digits, where the text ends in zeros).
+
+What is judged in docs/performance.md agrees in its target and its verdict too: a table with the column "Reach" holds
+what was reached with its limits; a heading that tells an aim holds what was missed; whatever was missed is told there.
+Tables hold no measured figure without its comment.
 """
 
 import json
@@ -59,6 +63,146 @@ def test_every_quoted_figure_is_the_measured_one(path: Path):
         assert measured is not None, f"{path.name} quotes {name}, which benchmarks/results.json does not hold"
         assert written, f"{path.name}: there is no number before the marker {name}"
         assert agrees(written, measured), f"{path.name} says {written} for {name}, measured was {measured}"
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def tables(text: str) -> list[list[dict[str, str]]]:
+    """Return the tables of a page, each as rows by the names of their columns."""
+    found: list[list[dict[str, str]]] = []
+    block: list[str] = []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("|"):
+            block.append(line)
+        elif block:
+            heads = cells_of(block[0])
+            found.append([dict(zip(heads, cells_of(row), strict=True)) for row in block[2:]])
+            block = []
+    return found
+
+
+NAMED = "\x00"  # stands for a marker, whose name may have numbers of its own
+
+
+def bare_numbers(cell: str) -> list[str]:
+    """Return the numbers of a cell that have no marker, masked by NAMED, behind them."""
+    return [number[0] for number in NUMBER.finditer(cell) if not cell[number.end() :].lstrip().startswith(NAMED)]
+
+
+MEASURED = re.compile(rf"(?:{NUMBER.pattern})\s*(?:times|ms|s|MB)\b")
+TARGETS = ("Reach", "Limit")
+AIM = re.compile(r"[,;] ([^,;]*) (?:was the aim|were the aims)")
+
+
+def loose_figures(text: str) -> list[str]:
+    """Return what the tables of a page give as measured without a marker."""
+    found = []
+    for row in (row for table in tables(text) for row in table):
+        for head, text_of in row.items():
+            cell = MARKER.sub(NAMED, text_of)
+            found += [f"{text_of!r}: {number}" for number in bare_numbers(cell) if head == "Measured"]
+            found += [f"{text_of!r}: {figure[0]}" for figure in MEASURED.finditer(cell) if head not in TARGETS]
+    return found
+
+
+def judged(text: str) -> list[tuple[list[str], str, bool]]:
+    """Return (names quoted, text of the limits, whether they count as reached) of tables and headings of a page."""
+    found = [
+        ([name for name, _ in quoted(row["Measured"])], row["Reach"], row.get("Verdict", "reached") == "reached")
+        for table in tables(text)
+        for row in table
+        if "Reach" in row
+    ]
+    for line in text.splitlines():
+        aim = AIM.search(MARKER.sub("", line)) if line.startswith("#") else None
+        if aim is not None:
+            found.append(([name for name, _ in quoted(line)], aim[1], False))
+    return found
+
+
+def wrongly_judged(text: str, found: dict[str, Any]) -> list[str]:
+    """Return where a page gives another limit or verdict than the results."""
+    wrong = []
+    for names, limits, met in judged(text):
+        told = [float(number.replace(" ", "").replace("\u00a0", "")) for number in NUMBER.findall(limits)]
+        told = told * len(names) if len(told) == 1 else told
+        reaches = [reach_of(found, name) for name in names]
+        if not names or None in reaches or len(told) != len(names):
+            wrong.append(f"{names}: a limit for each of them, and results that judge them, are needed; {limits!r}")
+            continue
+        for name, limit, reach in zip(names, told, reaches, strict=True):
+            assert reach is not None
+            if (limit, met) != (reach["limit"], reach["met"]):
+                verdict = "reached" if reach["met"] else "missed"
+                wrong.append(f"{name}: limit {reach['limit']:g} and {verdict}, not {limit:g} and {met=}")
+    return wrong
+
+
+def reach_of(found: dict[str, Any], name: str) -> dict[str, Any] | None:
+    row, _, key = name.partition(".")
+    return found.get(row, {}).get("reaches", {}).get(key)
+
+
+PERFORMANCE = ROOT / "docs" / "performance.md"
+
+
+def test_the_page_of_results_is_the_one_that_their_file_gives():
+    written = RESULTS.with_name("RESULTS.md").read_bytes()
+    assert written == results.markdown(stored()).encode(), "write it again: results.store({}) of benchmarks.results"
+
+
+def test_limits_and_verdicts_of_the_document_are_those_of_the_results():
+    text = PERFORMANCE.read_text(encoding="utf-8")
+    assert judged(text)
+    assert wrongly_judged(text, stored()) == []
+
+
+def test_whatever_was_missed_is_told():
+    told = {name for name, _ in quoted(PERFORMANCE.read_text(encoding="utf-8"))}
+    found = stored()
+    missed = {f"{row}.{key}" for row in found for key, reach in found[row]["reaches"].items() if not reach["met"]}
+    assert sorted(missed - told) == []
+
+
+def test_every_measured_figure_in_a_table_names_its_result():
+    assert loose_figures(PERFORMANCE.read_text(encoding="utf-8")) == []
+
+
+def test_the_readme_of_the_benchmarks_has_no_measured_figure_in_its_tables():
+    text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    heads = {head for table in tables(text) for row in table for head in row}
+    assert not [head for head in heads if "Measured" in head or "Minutes" in head]
+    assert loose_figures(text) == []
+
+
+PAGE = """
+| Work | Measured | Reach |
+| --- | --- | --- |
+| A million candles in 20 batches | 1.19 <!-- bench: upsert.ratio --> times | 1.4 |
+
+### Books: 1.5 <!-- bench: books.ratio --> times, 1.4 was the aim
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(" <!-- bench: upsert.ratio -->", ""), ("1.19 <", "1.19 and 2 <"), ("in 20 batches", "in 20 ms")],
+)
+def test_a_figure_in_a_table_without_its_name_is_found(old: str, new: str):
+    assert loose_figures(PAGE) == []
+    assert loose_figures(PAGE.replace("upsert.ratio", "growth.cycle_5000.10 s.wall_s")) == []
+    assert loose_figures(PAGE.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("| 1.4 |", "| 1.5 |"), ("1.4 was", "1.2 was"), ("books.ratio", "upsert.ratio"), ("1.4 |", " |")]
+)
+def test_another_limit_or_verdict_is_found(old: str, new: str):
+    found = {"upsert": part_of(1.2), "books": part_of(1.5)}
+    assert wrongly_judged(PAGE, found) == []
+    assert wrongly_judged(PAGE.replace(old, new), found)
 
 
 def test_a_marker_takes_the_last_number_before_it():
@@ -148,6 +292,21 @@ def test_results_measured_again_replace_their_own_part_only_and_keep_what_was_be
     assert value_of(found, "upsert.before.ratio") == 1.5
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "| upsert | ours / bare | 1.3 x (0.5 to 1.5) | 1.5 x (0.5 to 1.5) | <= 1.4 x | reached |" in page
+
+
+def test_the_first_results_that_were_kept_stay_with_their_commit_and_versions(tmp_path: Path):
+    first = part_of(1.5)
+    first["versions"] = {"ours": {"commit": "abc1234", "numpy": "1"}, "peers": {"ccxt": "4"}}
+    results.store({"upsert": first}, tmp_path)
+    results.store({"upsert": part_of(1.3)}, tmp_path, keep=True)
+    results.store({"upsert": part_of(1.2)}, tmp_path, keep=True)
+    found = results.load(tmp_path)
+    assert (value_of(found, "upsert.ratio"), value_of(found, "upsert.before.ratio")) == (1.2, 1.5)
+    assert "before" not in found["upsert"]["before"]
+    page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
+    assert "Before, 2026-01-31T12:00+00:00, commit abc1234:" in page
+    assert "- Versions before, ours: commit abc1234, numpy 1" in page
+    assert "- Versions before, peers: ccxt 4" in page
 
 
 def test_a_missed_reach_is_said_so(tmp_path: Path):
