@@ -42,7 +42,7 @@ def measure(asked: Asked) -> Outcome:
         parts = Comparison(
             sides=sides,
             phases={"reads": "the calls of a cycle, parsed", "stored": "the same, stored"},
-            rounds=asked.times(7),
+            rounds=asked.times(5),
             warm_ups=asked.size(1, 0),
             agree=Agreement(),
         ).measure()
