@@ -36,7 +36,7 @@ GROUP_BATCHES = 8
 # Jobs at once share the provider's limit. More of them would each end later, and a kill would cost more; fewer would
 # not use it up: OKX takes 10 calls a second, which may take half a second each.
 UNDER_WAY = 6
-JOB_BARS = 3000  # whole pages of everybody: three of Binance spot, two of its futures, ten of OKX
+JOB_BARS = 3000  # three whole pages of Binance spot, where a short page costs as much as a long one
 WAIT_S = 0.5  # for a batch, before looking around
 LONGEST = timedelta(days=30)  # a run that takes longer is started again, and goes on where it was
 
