@@ -50,12 +50,15 @@ def test_it_is_started_again_when_it_dies():
         wait_until(lambda: beside.pid not in (None, first), "its next start")
 
 
-@pytest.mark.usefixtures("_short_pauses")
-def test_one_that_cannot_run_is_tried_again_without_haste(tmp_path):
+def test_one_that_cannot_run_is_tried_again_without_haste(tmp_path, monkeypatch):
+    monkeypatch.setattr(companion, "FIRST_PAUSE_S", 0.6)
+    monkeypatch.setattr(companion, "LONGEST_PAUSE_S", 1.0)
     told = tmp_path / "told"
     program = f"open({str(told)!r}, 'a').write('x'); raise SystemExit({USAGE})"
+    began = CLOCK.monotonic()
     with running(program):
         wait_until(lambda: told.exists() and len(told.read_text()) >= 3, "three tries")
+        assert CLOCK.monotonic() - began >= 0.6 + 1.0
 
 
 def test_the_pauses_are_those_of_any_other_end_when_it_cannot_start(caplog):
